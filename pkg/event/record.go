@@ -30,6 +30,8 @@ type Record struct {
 
 	// RequestParameters and ResponseElements are as written; read them with Lookup.
 	RequestParameters, ResponseElements json.RawMessage
+
+	raw value // the whole record, for Lookup
 }
 
 // UserIdentity is the caller, as AWS wrote it.
