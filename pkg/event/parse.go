@@ -165,10 +165,14 @@ func parseIdentity(v value) UserIdentity {
 	return u
 }
 
-// set gives *s the text of val, unless it has one or val is no string: the first member with a value wins.
+// set gives *s the text of val, unless it has one or val is no string: the first member with a value wins. What AWS has
+// hidden is not there.
 func set(s *string, val value) {
-	if *s == "" {
-		*s = val.text()
+	if *s != "" {
+		return
+	}
+	if text := val.text(); text != hidden {
+		*s = text
 	}
 }
 
