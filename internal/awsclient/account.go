@@ -1,0 +1,159 @@
+package awsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+// maxStartWait is the longest wait between two tries of what a start needs.
+const maxStartWait = 20 * time.Second
+
+// Account is one AWS account and the right to make calls in it. It is safe for concurrent use.
+type Account struct {
+	ID  string // twelve digits
+	ARN string // of the identity that autotagd is in it
+
+	clients *Clients
+}
+
+// Account fetches credentials and asks STS whose they are. What may pass (a reset, a 5xx, a throttle) is tried again, with
+// a warning each time, until ctx ends; anything else fails at once, with a text that says what to do. Without credentials
+// the error wraps ErrNoCredentials.
+func (c *Clients) Account(ctx context.Context) (*Account, error) {
+	var out *sts.GetCallerIdentityOutput
+	err := c.untilAnswered(ctx, func() (err error) {
+		// Apart from the call, so that what went wrong can be told apart.
+		if _, err = c.credentials.Retrieve(ctx); err != nil {
+			return credentialsError(err)
+		}
+		out, err = c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		return err
+	})
+	if errors.Is(err, ErrNoCredentials) {
+		return nil, err // says it all
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find out the AWS account, in %s: %w", c.region, Explain(err))
+	}
+	return &Account{ID: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), clients: c}, nil
+}
+
+// untilAnswered calls do until it succeeds, fails for good, or ctx ends; it returns do's last error.
+func (c *Clients) untilAnswered(ctx context.Context, do func() error) error {
+	backoff := retry.NewExponentialJitterBackoff(maxStartWait)
+	for attempt := 1; ; attempt++ {
+		err := do()
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		wait, berr := backoff.BackoffDelay(attempt, err)
+		if berr != nil {
+			wait = maxStartWait
+		}
+		c.log.Warn("AWS did not say which account this is; trying again", zap.Duration("wait", wait), zap.Error(Explain(err)))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// credentialsError tells credentials that are nowhere from ones that could not be had.
+func credentialsError(err error) error {
+	var op *smithy.OperationError
+	if errors.As(err, &op) && op.ServiceID == "ec2imds" {
+		// The metadata service is the end of the chain: nothing before it had any.
+		return ErrNoCredentials
+	}
+	return fmt.Errorf("get AWS credentials: %w", err)
+}
+
+// passing reports whether err may not come again.
+func passing(err error) bool {
+	if permanentConnection(err) {
+		return false
+	}
+	return retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary
+}
+
+// check refuses a Scope of another account: a call would tag there what only looks the same.
+func (a *Account) check(s event.Scope) error {
+	if s.AccountID != a.ID {
+		return fmt.Errorf("no credentials for account %s: they are for %s", s.AccountID, a.ID)
+	}
+	return nil
+}
+
+// CloudTrail calls CloudTrail in one Scope. It is a cloudtrail.LookupEventsAPIClient.
+type CloudTrail struct {
+	lookup func(context.Context, *cloudtrail.LookupEventsInput, ...func(*cloudtrail.Options)) (*cloudtrail.LookupEventsOutput, error)
+}
+
+// LookupEvents makes one attempt, counted by AWS against the Scope's two a second.
+func (c CloudTrail) LookupEvents(ctx context.Context, in *cloudtrail.LookupEventsInput, opts ...func(*cloudtrail.Options)) (*cloudtrail.LookupEventsOutput, error) {
+	return c.lookup(ctx, in, opts...)
+}
+
+// CloudTrail returns CloudTrail's calls in s. It fails when s is of another account.
+func (a *Account) CloudTrail(s event.Scope) (CloudTrail, error) {
+	in := func(o *cloudtrail.Options) { o.Region = s.Region }
+	return CloudTrail{lookup: with(a.clients.cloudtrail.LookupEvents, in)}, a.check(s)
+}
+
+// EC2 is EC2's calls in one Scope, one attempt each. They are functions because a client in an interface makes the linker
+// keep all its 770 operations: 30 MB.
+type EC2 struct {
+	CreateTags        func(context.Context, *ec2.CreateTagsInput, ...func(*ec2.Options)) (*ec2.CreateTagsOutput, error)
+	DescribeTags      func(context.Context, *ec2.DescribeTagsInput, ...func(*ec2.Options)) (*ec2.DescribeTagsOutput, error)
+	DescribeInstances func(context.Context, *ec2.DescribeInstancesInput, ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error)
+	DescribeVolumes   func(context.Context, *ec2.DescribeVolumesInput, ...func(*ec2.Options)) (*ec2.DescribeVolumesOutput, error)
+	DescribeImages    func(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
+}
+
+// EC2 returns EC2's calls in s. It fails when s is of another account.
+func (a *Account) EC2(s event.Scope) (EC2, error) {
+	c, in := a.clients.ec2, func(o *ec2.Options) { o.Region = s.Region }
+	return EC2{
+		CreateTags:        with(c.CreateTags, in),
+		DescribeTags:      with(c.DescribeTags, in),
+		DescribeInstances: with(c.DescribeInstances, in),
+		DescribeVolumes:   with(c.DescribeVolumes, in),
+		DescribeImages:    with(c.DescribeImages, in),
+	}, a.check(s)
+}
+
+// Tagging is the Resource Groups Tagging API's calls in one Scope, one attempt each.
+type Tagging struct {
+	TagResources func(context.Context, *resourcegroupstaggingapi.TagResourcesInput, ...func(*resourcegroupstaggingapi.Options)) (*resourcegroupstaggingapi.TagResourcesOutput, error)
+	GetResources func(context.Context, *resourcegroupstaggingapi.GetResourcesInput, ...func(*resourcegroupstaggingapi.Options)) (*resourcegroupstaggingapi.GetResourcesOutput, error)
+}
+
+// Tagging returns the Resource Groups Tagging API's calls in s. It fails when s is of another account.
+func (a *Account) Tagging(s event.Scope) (Tagging, error) {
+	c, in := a.clients.tagging, func(o *resourcegroupstaggingapi.Options) { o.Region = s.Region }
+	return Tagging{
+		TagResources: with(c.TagResources, in),
+		GetResources: with(c.GetResources, in),
+	}, a.check(s)
+}
+
+// with makes opt an option of every call, before the caller's own.
+func with[In, Out, Opt any](call func(context.Context, *In, ...func(*Opt)) (*Out, error), opt func(*Opt)) func(context.Context, *In, ...func(*Opt)) (*Out, error) {
+	return func(ctx context.Context, in *In, opts ...func(*Opt)) (*Out, error) {
+		return call(ctx, in, append([]func(*Opt){opt}, opts...)...)
+	}
+}

@@ -1,0 +1,137 @@
+// Package awsclient makes the AWS SDK's clients, with every retry, timeout and connection limit set on purpose.
+//
+// Configuration comes from where every AWS tool takes it: the SDK's environment variables (AWS_ENDPOINT_URL and its kin
+// too), the shared files, the role of the machine. There is one client a service; the Region is an option of each call, so
+// that twenty Regions cost no more than one. Invariants: no call here is ever repeated behind its caller's back, whatever
+// AWS_MAX_ATTEMPTS says, because the callers count attempts against AWS's rates and see its throttles; no attempt can hang;
+// connections are bounded; every request says `autotagd/VERSION`. A start that fails says in one line what to set.
+package awsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
+	"go.uber.org/zap"
+)
+
+// metadataTimeout bounds the question to EC2's metadata service for the Region, asked only where nothing else names one.
+const metadataTimeout = 2 * time.Second
+
+// What a start can lack. The text of an error that wraps one of them says what to set.
+var (
+	ErrNoRegion      = errors.New("no AWS Region is set: set AWS_REGION, or `regions` in the configuration, or `region` in the AWS profile")
+	ErrNoCredentials = errors.New("no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, " +
+		"or run where a role is attached (EC2, ECS, EKS)")
+)
+
+// Options say what New and FromConfig need beside the SDK's configuration.
+type Options struct {
+	Version string         // of autotagd, for the user agent
+	Region  string         // where calls without a Scope go; "" = the environment's
+	Log     *zap.Logger    // takes the SDK's own warnings, and waits at a start
+	HTTP    aws.HTTPClient // nil = a client with the limits of this package; AWS_CA_BUNDLE works only with that
+}
+
+// Clients has one client a service. It is safe for concurrent use.
+type Clients struct {
+	region      string
+	log         *zap.Logger
+	credentials aws.CredentialsProvider
+	sts         *sts.Client
+	cloudtrail  *cloudtrail.Client
+	ec2         *ec2.Client
+	tagging     *resourcegroupstaggingapi.Client
+}
+
+// New reads the SDK's configuration from the environment and the shared files and makes the clients. Without a Region the
+// error wraps ErrNoRegion. It makes no call, but for one to EC2's metadata service where nothing names a Region, and asks
+// for no credentials: Account does.
+func New(ctx context.Context, o Options) (*Clients, error) {
+	load := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(httpClient()),
+		config.WithLogger(sdkLogger(o.Log)),
+	}
+	if o.HTTP != nil {
+		load = append(load, config.WithHTTPClient(o.HTTP))
+	}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	var profile config.SharedConfigProfileNotExistError
+	switch {
+	case errors.As(err, &profile):
+		return nil, fmt.Errorf("the AWS profile %q does not exist: set AWS_PROFILE to one that ~/.aws/config or ~/.aws/credentials has", profile.Profile)
+	case err != nil:
+		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		if cfg, err = withMachinesRegion(ctx, load); err != nil {
+			return nil, err
+		}
+	}
+	return FromConfig(cfg, o)
+}
+
+// withMachinesRegion loads the configuration with the Region of the EC2 instance that this is.
+func withMachinesRegion(ctx context.Context, load []func(*config.LoadOptions) error) (aws.Config, error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	defer cancel()
+	cfg, err := config.LoadDefaultConfig(ctx, append(load, config.WithEC2IMDSRegion())...)
+	if err != nil || cfg.Region == "" {
+		// Whatever the metadata service answered: what helps is the same.
+		return aws.Config{}, ErrNoRegion
+	}
+	return cfg, nil
+}
+
+// FromConfig makes the clients from cfg, and reads neither environment nor files: for an AWS in the process.
+func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
+	if o.Region != "" {
+		cfg.Region = o.Region
+	}
+	if cfg.Region == "" {
+		return nil, ErrNoRegion
+	}
+	if cfg.Credentials == nil {
+		return nil, ErrNoCredentials
+	}
+	if o.HTTP != nil {
+		cfg.HTTPClient = o.HTTP
+	}
+	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		// Frozen, one pool of connections serves every service; each SDK client would make its own of a BuildableClient, and
+		// let AWS_DEFAULTS_MODE change its timeouts.
+		cfg.HTTPClient = b.Freeze()
+	}
+	cfg.Logger = sdkLogger(o.Log)
+	cfg.APIOptions = append(append([]func(*middleware.Stack) error(nil), cfg.APIOptions...),
+		awsmiddleware.AddUserAgentKeyValue("autotagd", o.Version))
+
+	// One attempt a call. RetryMaxAttempts is set too: AWS_MAX_ATTEMPTS or a profile's max_attempts would else wrap the Retryer.
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	cfg.RetryMaxAttempts = 0
+	return &Clients{
+		region:      cfg.Region,
+		log:         o.Log,
+		credentials: cfg.Credentials,
+		sts:         sts.NewFromConfig(cfg),
+		cloudtrail:  cloudtrail.NewFromConfig(cfg),
+		ec2:         ec2.NewFromConfig(cfg),
+		tagging:     resourcegroupstaggingapi.NewFromConfig(cfg),
+	}, nil
+}
+
+// Region returns the Region of the environment, or the one given in Options.
+func (c *Clients) Region() string { return c.region }
