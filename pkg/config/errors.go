@@ -1,0 +1,141 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Error is one mistake in the configuration.
+type Error struct {
+	File         string
+	Line, Column int    // from 1, in characters; 0 where the mistake has no place
+	Key          string // "accounts[1].role_arn"; "" for the file as a whole
+	What, Want   string
+}
+
+// Error has the form FILE:LINE:COLUMN: key: what is wrong; what is wanted.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.File != "" {
+		b.WriteString(e.File)
+		if e.Line > 0 {
+			fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
+		}
+		b.WriteString(": ")
+	}
+	if e.Key != "" {
+		b.WriteString(e.Key + ": ")
+	}
+	return b.String() + e.What + "; " + e.Want
+}
+
+// Errors are all mistakes of a configuration, in the file's order. Error has a line for each.
+type Errors []*Error
+
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// orNil returns e as an error, and no error where there is no mistake.
+func (e Errors) orNil() error {
+	if len(e) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(e, func(a, b *Error) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+	return e
+}
+
+// origin is where a Config came from, for mistakes that are found after Load.
+type origin struct {
+	file   string
+	places map[string]place // by key, of the value
+}
+
+type place struct{ line, column int }
+
+func (o origin) mistake(key, what, want string) *Error {
+	p := o.places[key]
+	return &Error{File: o.file, Line: p.line, Column: p.column, Key: key, What: what, Want: want}
+}
+
+// index is the key of a list's item i.
+func index(key string, i int) string { return fmt.Sprintf("%s[%d]", key, i) }
+
+// member is the key of name inside key: tags.Owner, but tags["a b"].
+func member(key, name string) string {
+	plain := name != "" && strings.IndexFunc(name, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) < 0
+	switch {
+	case !plain:
+		return key + "[" + quote(name) + "]"
+	case key == "":
+		return name
+	}
+	return key + "." + name
+}
+
+// quote shows s in a message: on one line, printable, not too long.
+func quote(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return fmt.Sprintf("%+q...", string(r[:57]))
+	}
+	return fmt.Sprintf("%+q", s)
+}
+
+func contains(list []string, s string) bool { return slices.Contains(list, s) }
+
+// suggestion asks whether near was meant, and says want where there is none.
+func suggestion(near, want string) string {
+	if near == "" {
+		return want
+	}
+	return "did you mean " + near + "?"
+}
+
+// nearest returns the one of names that s may be a slip of, or "".
+func nearest(s string, names []string) string {
+	best, bestDistance := "", 1+min(len(s)/3, 2)
+	for _, name := range names {
+		if len(s) > 64 {
+			break
+		}
+		if d := distance(strings.ToLower(s), strings.ToLower(name)); d < bestDistance || best == "" && d == bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
+}
+
+// distance is how many insertions, deletions, replacements and swaps of neighbours turn a into b.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}

@@ -1,0 +1,215 @@
+package config
+
+import (
+	"net"
+	"regexp"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// days is a span of days, which LookupEvents keeps 90 of.
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
+// schema ties every key to its field of c, in the order in which they are documented.
+func schema(c *Config) section {
+	return section{
+		{"regions", list[string]{&c.Regions, plain(region)}},
+		{"global_region", choice[GlobalRegion]{&c.GlobalRegion, []GlobalRegion{GlobalRegionAuto, GlobalRegionOff}}},
+		{"accounts", list[Account]{&c.Accounts, func(a *Account) value { return account{a} }}},
+		{"poll", section{
+			{"interval", duration{&c.Poll.Interval, 0}},
+			{"sweep_interval", duration{&c.Poll.SweepInterval, 0}},
+			{"lookback", duration{&c.Poll.Lookback, 0}},
+			{"rate", number{&c.Poll.Rate, 2}},
+			{"start", duration{&c.Poll.Start, days(90)}},
+		}},
+		{"checkpoint", checkpoint{&c.Checkpoint}},
+		{"tags", tags{&c.Tags}},
+		{"existing_tags", existingTags{&c.ExistingTags}},
+		{"services", list[string]{&c.Services, plain(service)}},
+		{"filters", list[string]{&c.Filters, plain(nil)}},
+		{"service_owned", serviceOwned(c)},
+		{"owners", section{
+			{"session_names", list[SessionName]{&c.Owners.SessionNames, sessionName}},
+		}},
+		{"directory", section{{"file", text{&c.DirectoryFile, nil}}}},
+		{"catalog", section{{"files", list[string]{&c.CatalogFiles, plain(path)}}}},
+		{"tagging", section{
+			{"workers", count{&c.Tagging.Workers, 1000}},
+			{"batch_wait", duration{&c.Tagging.BatchWait, 0}},
+			{"rate", number{&c.Tagging.Rate, 1000}},
+			{"consistency_wait", duration{&c.Tagging.ConsistencyWait, 0}},
+			{"defer_after", duration{&c.Tagging.DeferAfter, 0}},
+			{"give_up_after", duration{&c.Tagging.GiveUpAfter, 0}},
+			{"propagate_at_launch", flag{&c.Tagging.PropagateAtLaunch}},
+		}},
+		{"web", section{
+			{"listen", text{&c.Web.Listen, listen}},
+			{"config_file", text{&c.Web.ConfigFile, nil}},
+		}},
+		{"log", section{
+			{"level", choice[string]{&c.Log.Level, []string{"debug", "info", "warn", "error"}}},
+			{"format", choice[string]{&c.Log.Format, []string{"json", "console"}}},
+		}},
+		{"dry_run", flag{&c.DryRun}},
+	}
+}
+
+// check returns what is wrong with a text and what is wanted, or nothing.
+type check func(string) (what, want string)
+
+// plain makes the values of a list of texts.
+func plain(c check) func(*string) value {
+	return func(p *string) value { return text{p, c} }
+}
+
+// matching is a check by a regular expression.
+func matching(pattern *regexp.Regexp, noun, want string) check {
+	return func(s string) (string, string) {
+		if pattern.MatchString(s) {
+			return "", ""
+		}
+		return "not " + noun + ": " + quote(s), want
+	}
+}
+
+func region(s string) (string, string) {
+	if s == AllRegions {
+		return "", ""
+	}
+	return matching(regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$`), "a Region", "want its name, as eu-west-1, or all alone")(s)
+}
+
+func oneRegion(s string) (string, string) {
+	if s == "" {
+		return "", ""
+	}
+	return matching(regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$`), "a Region", "want its name, as eu-west-1")(s)
+}
+
+func service(s string) (string, string) {
+	return matching(regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`), "a service", "want its short name, as ec2 or s3")(s)
+}
+
+func path(s string) (string, string) {
+	if s == "" {
+		return "is empty", "want a file's name"
+	}
+	return "", ""
+}
+
+func roleARN(s string) (string, string) {
+	return matching(regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([\x21-\x7e]+/)*[\w+=,.@-]{1,64}$`),
+		"an IAM role ARN", "want arn:aws:iam::<account>:role/<name>")(s)
+}
+
+func roleName(s string) (string, string) {
+	return matching(regexp.MustCompile(`^[\w+=,.@-]{1,64}$`), "a role's name", "want it as IAM shows it, without path or ARN")(s)
+}
+
+func roleGlob(s string) (string, string) {
+	return matching(regexp.MustCompile(`^[\w+=,.@*?-]{1,128}$`), "a role's name", "want it without path or ARN; * stands for anything, ? for one character")(s)
+}
+
+func externalID(s string) (string, string) {
+	return matching(regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`), "an external id", "want 2 to 1224 letters, digits and + = , . @ : / -")(s)
+}
+
+func accountID(s string) (string, string) {
+	return matching(regexp.MustCompile(`^[0-9]{12}$`), "an account id", "want its 12 digits")(s)
+}
+
+func tableName(s string) (string, string) {
+	return matching(regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`), "a table's name", "want 3 to 255 letters, digits and _ . -")(s)
+}
+
+func listen(s string) (string, string) {
+	const want = "want HOST:PORT, as 127.0.0.1:9464"
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "not an address: " + quote(s), want
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return "not a port: " + quote(port), want
+	}
+	return "", ""
+}
+
+func sessionName(s *SessionName) value {
+	return section{{"role", required{text{&s.Role, roleGlob}}}, {"trust", required{flag{&s.Trust}}}}
+}
+
+// account is one item of accounts.
+type account struct{ p *Account }
+
+func (a account) section() section {
+	o := &Organization{RoleName: "autotagd"}
+	if a.p.Organization != nil {
+		o = a.p.Organization
+	}
+	return section{
+		{"role_arn", text{&a.p.RoleARN, roleARN}},
+		{"external_id", text{&a.p.ExternalID, externalID}},
+		{"organization", optional[Organization]{&a.p.Organization, o, section{
+			{"role_name", text{&o.RoleName, roleName}},
+			{"exclude", list[string]{&o.Exclude, plain(accountID)}},
+		}}},
+	}
+}
+
+func (a account) decode(d *decoder, n *yaml.Node, key string) {
+	if !d.section(n, key, a.section()) {
+		return
+	}
+	org, role, external := d.has(key, "organization"), d.has(key, "role_arn"), d.has(key, "external_id")
+	switch {
+	case org && (role || external):
+		d.fail(n, key, "an organization beside one account's role", "want an item for each")
+	case !org && !role:
+		d.fail(n, key, "no account", "want role_arn, or organization")
+	}
+}
+
+func (a account) encode() *yaml.Node {
+	all := a.section()
+	if a.p.Organization != nil {
+		return all[2:].encode()
+	}
+	if a.p.ExternalID == "" {
+		return all[:1].encode()
+	}
+	return all[:2].encode()
+}
+
+// checkpoint is one of two.
+type checkpoint struct{ p *Checkpoint }
+
+func (c checkpoint) section() section {
+	table := &DynamoDB{Table: "autotagd", Lease: 30 * time.Second}
+	if c.p.DynamoDB != nil {
+		table = c.p.DynamoDB
+	}
+	return section{
+		{"file", section{{"path", text{&c.p.FilePath, nil}}}},
+		{"dynamodb", optional[DynamoDB]{&c.p.DynamoDB, table, section{
+			{"table", text{&table.Table, tableName}},
+			{"region", text{&table.Region, oneRegion}},
+			{"lease", duration{&table.Lease, 0}},
+		}}},
+	}
+}
+
+func (c checkpoint) decode(d *decoder, n *yaml.Node, key string) {
+	if d.section(n, key, c.section()) && d.has(key, "file") && d.has(key, "dynamodb") {
+		d.failKey(member(key, "dynamodb"), "given beside checkpoint.file", "want one of the two")
+	}
+}
+
+func (c checkpoint) encode() *yaml.Node {
+	if c.p.DynamoDB != nil {
+		return c.section()[1:].encode()
+	}
+	return c.section()[:1].encode()
+}

@@ -1,0 +1,269 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// Bounds of one evaluation. A person's rule needs a few hundred units of cost; a Record can hold a megabyte of user agent.
+const (
+	maxCost     = 1_000_000
+	maxSeen     = 2048      // bytes of any one string that expressions see: as long as the longest ARN
+	maxMade     = 64 * 1024 // bytes of any string that our functions make
+	maxExprSize = 4096      // code points of an expression's source
+	maxRegex    = 1000      // instructions of a regular expression
+)
+
+// variable is one name that expressions can use. Each leaf is a variable of its own, so that CEL reports a misspelt member at load.
+type variable struct {
+	name string
+	kind *cel.Type
+	get  func(*Input) any // a string, a time.Time, or a map[string]string
+}
+
+func text(name string, get func(*Input) string) variable {
+	return variable{name, cel.StringType, func(in *Input) any { return get(in) }}
+}
+
+func variableTable() []variable {
+	words := cel.MapType(cel.StringType, cel.StringType)
+	return []variable{
+		text("owner.name", func(in *Input) string { return in.Owner.Name }),
+		text("owner.kind", func(in *Input) string { return string(in.Owner.Kind) }),
+		{"owner.attributes", words, func(in *Input) any { return in.Owner.Attributes }},
+		text("identity.type", func(in *Input) string { return in.Identity.Type }),
+		text("identity.principal_id", func(in *Input) string { return in.Identity.PrincipalID }),
+		text("identity.arn", func(in *Input) string { return in.Identity.ARN }),
+		text("identity.account_id", func(in *Input) string { return in.Identity.AccountID }),
+		text("identity.user_name", func(in *Input) string { return in.Identity.UserName }),
+		text("identity.role_name", func(in *Input) string { return in.Identity.RoleName }),
+		text("identity.session_name", func(in *Input) string { return in.Identity.SessionName }),
+		text("identity.source_identity", func(in *Input) string { return in.Identity.SourceIdentity }),
+		text("identity.invoked_by", func(in *Input) string { return in.Identity.InvokedBy }),
+		text("event.id", func(in *Input) string { return in.Record.EventID }),
+		text("event.source", func(in *Input) string { return in.Record.EventSource }),
+		text("event.name", func(in *Input) string { return in.Record.EventName }),
+		{"event.time", cel.TimestampType, func(in *Input) any { return in.Record.EventTime }},
+		text("event.region", func(in *Input) string { return in.Record.AWSRegion }),
+		text("event.account_id", func(in *Input) string { return in.Record.RecipientAccountID }),
+		text("event.source_ip", func(in *Input) string { return in.Record.SourceIPAddress }),
+		text("event.user_agent", func(in *Input) string { return in.Record.UserAgent }),
+		text("resource.arn", func(in *Input) string { return in.Resource.ARN }),
+		text("resource.id", func(in *Input) string { return in.Resource.ID }),
+		text("resource.type", func(in *Input) string { return in.Resource.Type }),
+		text("resource.service", func(in *Input) string { return in.Resource.Service }),
+		text("resource.region", func(in *Input) string { return in.Resource.Scope.Region }),
+		text("resource.account_id", func(in *Input) string { return in.Resource.Scope.AccountID }),
+		{"resource.tags", words, func(in *Input) any { return in.Resource.Tags }},
+	}
+}
+
+// variables resolves names for one evaluation.
+type variables struct {
+	in    *Input
+	table map[string]func(*Input) any
+}
+
+// ResolveName implements cel.Activation.
+func (v *variables) ResolveName(name string) (any, bool) {
+	get, ok := v.table[name]
+	if !ok {
+		return nil, false
+	}
+	switch value := get(v.in).(type) {
+	case string:
+		return types.String(cut(value)), true
+	case map[string]string:
+		return words{types.NewStringStringMap(types.DefaultTypeAdapter, value), value}, true
+	case time.Time:
+		return types.Timestamp{Time: value.UTC()}, true
+	}
+	return nil, false
+}
+
+// Parent implements cel.Activation.
+func (*variables) Parent() cel.Activation { return nil }
+
+// words is a map in which an absent key reads as "", as every other thing that a Record lacks. Only `in` and has() tell.
+type words struct {
+	traits.Mapper
+	values map[string]string
+}
+
+// Find implements traits.Mapper.
+func (w words) Find(key ref.Val) (ref.Val, bool) { return w.Get(key), true }
+
+// Get implements traits.Indexer.
+func (w words) Get(key ref.Val) ref.Val {
+	k, ok := key.(types.String)
+	if !ok {
+		return types.NewErr("keys are text")
+	}
+	return types.String(cut(w.values[string(k)]))
+}
+
+// Contains implements traits.Container.
+func (w words) Contains(key ref.Val) ref.Val {
+	k, ok := key.(types.String)
+	if !ok {
+		return types.False
+	}
+	_, found := w.values[string(k)]
+	return types.Bool(found)
+}
+
+// cut bounds s to maxSeen bytes of valid UTF-8.
+func cut(s string) string {
+	if len(s) > maxSeen {
+		end := maxSeen
+		for end > 0 && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end]
+	}
+	return strings.ToValidUTF8(s, string(utf8.RuneError))
+}
+
+// newEnv makes the one environment of a Compile: the standard functions without the macros that loop, and a few of CEL's string extensions.
+func newEnv(table []variable) (*cel.Env, error) {
+	opts := []cel.EnvOption{
+		cel.StdLib(),
+		cel.ClearMacros(),
+		cel.Macros(cel.GlobalMacro("has", 1, expandHas)),
+		cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(maxExprSize),
+		cel.RegexProgramSizeLimit(maxRegex),
+	}
+	for _, v := range table {
+		opts = append(opts, cel.Variable(v.name, v.kind))
+	}
+	return cel.NewCustomEnv(append(opts, stringFunctions()...)...)
+}
+
+// expandHas turns has(a.b) into a test that suits words and text alike.
+func expandHas(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	arg := args[0]
+	if arg.Kind() != ast.SelectKind {
+		return nil, eh.NewError(arg.ID(), "has() takes a member, as has(owner.attributes.department)")
+	}
+	member := arg.AsSelect()
+	if member.Operand().Kind() == ast.SelectKind {
+		return eh.NewCall(operators.In, eh.NewLiteral(types.String(member.FieldName())), member.Operand()), nil
+	}
+	return eh.NewCall(operators.NotEquals, arg, eh.NewLiteral(types.String(""))), nil
+}
+
+// stringFunctions are those of CEL's strings extension that a tag value needs, under the same names. Their results are bounded.
+func stringFunctions() []cel.EnvOption {
+	str := cel.StringType
+	change := func(name string, f func(string) string) cel.EnvOption {
+		return cel.Function(name, cel.MemberOverload("string_"+name, []*cel.Type{str}, str,
+			cel.UnaryBinding(func(s ref.Val) ref.Val { return made(f(string(s.(types.String)))) })))
+	}
+	return []cel.EnvOption{
+		change("lowerAscii", func(s string) string { return mapASCII(s, 'A', 'Z', 'a') }),
+		change("upperAscii", func(s string) string { return mapASCII(s, 'a', 'z', 'A') }),
+		change("trim", strings.TrimSpace),
+		cel.Function("replace", cel.MemberOverload("string_replace", []*cel.Type{str, str, str}, str,
+			cel.FunctionBinding(func(args ...ref.Val) ref.Val {
+				s, old, with := string(args[0].(types.String)), string(args[1].(types.String)), string(args[2].(types.String))
+				if len(s)+strings.Count(s, old)*(len(with)-len(old)) > maxMade {
+					return types.NewErr("replace makes too long a text")
+				}
+				return made(strings.ReplaceAll(s, old, with))
+			}))),
+		cel.Function("split", cel.MemberOverload("string_split", []*cel.Type{str, str}, cel.ListType(str),
+			cel.BinaryBinding(func(s, sep ref.Val) ref.Val {
+				if len(s.(types.String)) > maxMade {
+					return types.NewErr("split of too long a text")
+				}
+				return types.NewStringList(types.DefaultTypeAdapter, strings.Split(string(s.(types.String)), string(sep.(types.String))))
+			}))),
+	}
+}
+
+func made(s string) ref.Val {
+	if len(s) > maxMade {
+		return types.NewErr("too long a text")
+	}
+	return types.String(s)
+}
+
+func mapASCII(s string, from, to, base rune) string {
+	return strings.Map(func(r rune) rune {
+		if r >= from && r <= to {
+			return r - from + base
+		}
+		return r
+	}, s)
+}
+
+// evalCondition returns whether the condition holds.
+func evalCondition(p cel.Program, vars *variables) (bool, error) {
+	out, err := eval(p, vars)
+	if err != nil {
+		return false, err
+	}
+	return out == types.True, nil
+}
+
+// evalTemplate returns the value, or "" where one of its expressions gave nothing.
+func evalTemplate(parts []part, vars *variables) (string, error) {
+	var b strings.Builder
+	for _, p := range parts {
+		if !p.isExpr {
+			b.WriteString(p.text)
+			continue
+		}
+		out, err := eval(p.program, vars)
+		if err != nil {
+			return "", fmt.Errorf("${%s}: %w", p.text, err)
+		}
+		s, ok := out.ConvertToType(types.StringType).(types.String)
+		if !ok {
+			return "", fmt.Errorf("${%s}: gave a %s, which is no text", p.text, out.Type().TypeName())
+		}
+		if strings.TrimSpace(string(s)) == "" {
+			return "", nil
+		}
+		b.WriteString(string(s))
+	}
+	return b.String(), nil
+}
+
+func eval(p cel.Program, vars *variables) (ref.Val, error) {
+	out, _, err := p.Eval(vars)
+	if err != nil {
+		return nil, errors.New(plainMessage(err.Error()))
+	}
+	return out, nil
+}
+
+// textual reports whether values of type t have an obvious form as text.
+func textual(t *cel.Type) bool {
+	switch t.Kind() {
+	case types.StringKind, types.IntKind, types.UintKind, types.DoubleKind, types.BoolKind, types.TimestampKind, types.DynKind:
+		return true
+	}
+	return false
+}
+
+func typeName(t *cel.Type) string { return cel.FormatCELType(t) }
+
+// plainMessage makes CEL's message fit for one line: without the list of tokens that the parser would have taken.
+func plainMessage(s string) string {
+	s, _, _ = strings.Cut(s, " expecting {")
+	s = strings.TrimPrefix(s, "Syntax error: ")
+	s = strings.ReplaceAll(s, "'<EOF>'", "the end")
+	return strings.Join(strings.Fields(s), " ")
+}
