@@ -1,0 +1,300 @@
+package fakeaws
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+// trailEvent is one management event of a Scope. Most are never asked for by a checker, so they stay small: the record is
+// made when LookupEvents shows it.
+type trailEvent struct {
+	at, visible  time.Time // at is in whole seconds, as CloudTrail has it
+	seq          uint64    // breaks ties among the events of one second
+	id           string
+	source, name string
+	readOnly     bool
+	user         string
+	raw          string        // the record; "" means that render makes it
+	render       func() string // set when raw is ""
+}
+
+func (e *trailEvent) record() string {
+	if e.raw != "" {
+		return e.raw
+	}
+	return e.render()
+}
+
+func (e *trailEvent) before(o *trailEvent) bool {
+	if !e.at.Equal(o.at) {
+		return e.at.Before(o.at)
+	}
+	return e.seq < o.seq
+}
+
+// trail is one Scope's events in the order of time, whole and by the attributes that are asked for most.
+type trail struct {
+	all, writes []*trailEvent
+	byName      map[string][]*trailEvent
+	seq         uint64
+}
+
+func newTrail() *trail { return &trail{byName: make(map[string][]*trailEvent)} }
+
+func (t *trail) add(e *trailEvent) {
+	t.seq++
+	e.seq = t.seq
+	t.all = insert(t.all, e)
+	if !e.readOnly {
+		t.writes = insert(t.writes, e)
+	}
+	t.byName[e.name] = insert(t.byName[e.name], e)
+}
+
+// insert keeps the order; almost every event is the newest.
+func insert(s []*trailEvent, e *trailEvent) []*trailEvent {
+	if n := len(s); n == 0 || s[n-1].before(e) {
+		return append(s, e)
+	}
+	i := sort.Search(len(s), func(i int) bool { return e.before(s[i]) })
+	return slices.Insert(s, i, e)
+}
+
+// forget drops what is older than the retention. It is called now and then, not at each event.
+func (t *trail) forget(oldest time.Time) {
+	cut := func(s []*trailEvent) []*trailEvent {
+		i := sort.Search(len(s), func(i int) bool { return !s[i].at.Before(oldest) })
+		if i == 0 {
+			return s
+		}
+		return slices.Clone(s[i:])
+	}
+	t.all, t.writes = cut(t.all), cut(t.writes)
+	for name, s := range t.byName {
+		if s = cut(s); len(s) == 0 {
+			delete(t.byName, name)
+		} else {
+			t.byName[name] = s
+		}
+	}
+}
+
+// visibility draws how late an event is shown: lognormal, with the configured mean and at most six times that. The median
+// is at 0.84 of the mean, and one in a hundred is later than 3.4 times the mean.
+func (a *AWS) visibility() time.Duration {
+	const sigma = 0.6
+	mean := a.cfg.Visibility
+	if mean <= 0 {
+		return 0
+	}
+	d := time.Duration(float64(mean) * math.Exp(sigma*a.rng.NormFloat64()-sigma*sigma/2))
+	return min(d, 6*mean)
+}
+
+// PutRecord puts a CloudTrail record, as a test wrote it, into a Scope's trail, to be shown from visibleAt on. What
+// LookupEvents says of it beside the record itself is taken from the record where that can be read. It returns the EventID
+// that LookupEvents gives it.
+func (a *AWS) PutRecord(scope event.Scope, raw string, visibleAt time.Time) string {
+	var r struct {
+		EventID, EventSource, EventName, EventTime string
+		ReadOnly                                   bool
+	}
+	_ = json.Unmarshal([]byte(raw), &r) // a hostile record is the point: what can't be read is left empty
+	at, err := time.Parse(time.RFC3339, r.EventTime)
+	if err != nil {
+		at = a.Now()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.EventID == "" {
+		r.EventID = a.uuid()
+	}
+	a.trail(scope).add(&trailEvent{
+		at: at.UTC().Truncate(time.Second), visible: visibleAt, id: r.EventID, source: r.EventSource, name: r.EventName,
+		readOnly: r.ReadOnly, raw: raw,
+	})
+	return r.EventID
+}
+
+// Event is what a checker may know of one event in a trail.
+type Event struct {
+	ID, Source, Name string
+	Time, Visible    time.Time
+	ReadOnly         bool
+	Raw              string
+}
+
+// Events returns a Scope's events, oldest first, whether visible by now or not.
+func (a *AWS) Events(scope event.Scope) []Event {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.trail(scope)
+	out := make([]Event, len(t.all))
+	for i, e := range t.all {
+		out[i] = Event{e.id, e.source, e.name, e.at, e.visible, e.readOnly, e.record()}
+	}
+	return out
+}
+
+type lookupInput struct {
+	StartTime, EndTime *float64
+	EventCategory      string
+	LookupAttributes   []struct{ AttributeKey, AttributeValue string }
+	MaxResults         *int
+	NextToken          string
+}
+
+// lookupToken is a NextToken. The set of events that a walk shows is frozen at its first page.
+type lookupToken struct {
+	AsOf   int64  // Unix nanoseconds
+	At     int64  // Unix seconds of the last event shown
+	Seq    uint64 // and its number
+	Params string // digest of the other parameters
+}
+
+const (
+	lookupPage  = 50
+	lookupRange = 90*24*time.Hour + time.Minute // the minute is for the call's own way
+)
+
+func (a *AWS) lookupEvents(c *call) answer {
+	var in lookupInput
+	if err := json.Unmarshal(c.body, &in); err != nil {
+		return jsonError(400, "SerializationException", err.Error())
+	}
+	now := c.now
+	start, end := now.Add(-90*24*time.Hour), now
+	if in.StartTime != nil {
+		start = epoch(*in.StartTime)
+	}
+	if in.EndTime != nil {
+		end = epoch(*in.EndTime)
+	}
+	limit := lookupPage
+	if in.MaxResults != nil {
+		limit = *in.MaxResults
+	}
+	switch {
+	case limit < 1 || limit > lookupPage:
+		return jsonError(400, "InvalidMaxResultsException", "A max results value must be between 1 and 50.")
+	case end.Before(start), in.StartTime != nil && now.Sub(start) > lookupRange:
+		return jsonError(400, "InvalidTimeRangeException", "The specified time range is not valid.")
+	case len(in.LookupAttributes) > 1:
+		return jsonError(400, "InvalidLookupAttributesException", "You can specify only one lookup attribute.")
+	case in.EventCategory != "" && in.EventCategory != "insight":
+		return jsonError(400, "InvalidEventCategoryException", "The event category is not valid.")
+	}
+	key, value := "", ""
+	if len(in.LookupAttributes) == 1 {
+		key, value = in.LookupAttributes[0].AttributeKey, in.LookupAttributes[0].AttributeValue
+		if !slices.Contains([]string{"EventId", "EventName", "ReadOnly", "Username", "ResourceType", "ResourceName", "EventSource", "AccessKeyId"}, key) || value == "" {
+			return jsonError(400, "InvalidLookupAttributesException", "The lookup attribute is not valid: "+key)
+		}
+	}
+	token := lookupToken{AsOf: now.UnixNano(), At: math.MaxInt64, Seq: math.MaxUint64}
+	in2 := in
+	in2.NextToken = ""
+	params, _ := json.Marshal(in2) // cannot fail: numbers and strings
+	wantParams := digest(c.scope.String(), string(params))
+	if in.NextToken != "" {
+		b, err := base64.StdEncoding.DecodeString(in.NextToken)
+		if err != nil || json.Unmarshal(b, &token) != nil || token.Params != wantParams {
+			return jsonError(400, "InvalidNextTokenException", "The token is not valid, or was made for other parameters.")
+		}
+		if c.badToken {
+			return jsonError(400, "InvalidNextTokenException", "The token has expired.")
+		}
+	}
+	token.Params = wantParams
+	if in.EventCategory == "insight" {
+		return jsonOK(object{"Events": []object{}})
+	}
+
+	t := a.trail(c.scope)
+	from, match := t.choose(key, value)
+	asOf := time.Unix(0, token.AsOf)
+	if token.At != math.MaxInt64 {
+		if shown := time.Unix(token.At, 0); shown.Before(end) {
+			end = shown
+		}
+	}
+	last := sort.Search(len(from), func(i int) bool { return from[i].at.After(end) })
+	page := make([]object, 0, limit)
+	more := false
+	for i := last - 1; i >= 0; i-- {
+		e := from[i]
+		if e.at.Before(start) {
+			break
+		}
+		if e.visible.After(asOf) || e.at.Unix() == token.At && e.seq >= token.Seq || !match(e) {
+			continue
+		}
+		if len(page) == limit {
+			more = true
+			break
+		}
+		token.At, token.Seq = e.at.Unix(), e.seq
+		page = append(page, lookupEvent(e))
+		if a.chance(a.cfg.Duplicates) && len(page) < limit {
+			page = append(page, lookupEvent(e))
+		}
+	}
+	out := object{"Events": page}
+	if more {
+		b, _ := json.Marshal(token) // cannot fail: numbers and a string
+		out["NextToken"] = base64.StdEncoding.EncodeToString(b)
+	}
+	return jsonOK(out)
+}
+
+// choose returns the smallest sorted list that has every event of an attribute, and what still has to be asked of each.
+func (t *trail) choose(key, value string) ([]*trailEvent, func(*trailEvent) bool) {
+	all := func(*trailEvent) bool { return true }
+	switch key {
+	case "":
+		return t.all, all
+	case "EventName":
+		return t.byName[value], all
+	case "ReadOnly":
+		if strings.EqualFold(value, "false") {
+			return t.writes, all
+		}
+		return t.all, func(e *trailEvent) bool { return e.readOnly }
+	case "EventId":
+		return t.all, func(e *trailEvent) bool { return e.id == value }
+	case "EventSource":
+		return t.all, func(e *trailEvent) bool { return e.source == value }
+	case "Username":
+		return t.all, func(e *trailEvent) bool { return e.user == value }
+	default: // AccessKeyId, ResourceType, ResourceName: in the record somewhere
+		return t.all, func(e *trailEvent) bool { return strings.Contains(e.record(), `"`+value+`"`) }
+	}
+}
+
+func lookupEvent(e *trailEvent) object {
+	readOnly := "false"
+	if e.readOnly {
+		readOnly = "true"
+	}
+	o := object{
+		"EventId": e.id, "EventName": e.name, "EventSource": e.source, "EventTime": e.at.Unix(), "ReadOnly": readOnly,
+		"Resources": []object{}, "CloudTrailEvent": e.record(),
+	}
+	if e.user != "" {
+		o["Username"] = e.user
+	}
+	return o
+}
+
+// epoch turns awsJson's seconds since 1970, with a fraction, into a time.
+func epoch(seconds float64) time.Time {
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(math.Round(fraction*1e3))*1e6).UTC()
+}
