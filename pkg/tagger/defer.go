@@ -1,0 +1,407 @@
+package tagger
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+const (
+	// maxStored Jobs of a group wait for access_denied, or for anything else while nothing succeeds for stuckAfter; further
+	// ones go Unstored. hardStored bounds memory where now and then one succeeds.
+	maxStored  = 200
+	stuckAfter = 10 * time.Minute
+	hardStored = 5000
+
+	probeInterval = time.Minute
+	minRetry      = time.Minute // of a deferred Job, doubling
+	maxRetry      = 10 * time.Minute
+	idleAfter     = 10 * time.Minute // what did nothing for so long is forgotten
+
+	// deniedInRow refusals without a success between them: the action is taken to be denied as such, and its batches are no
+	// longer taken apart to find the one that spoils them.
+	deniedInRow = 12
+)
+
+// groupKey names what fails together: an IAM action, by one API, for the Jobs of one Scope's checkpoint.
+type groupKey struct {
+	scope  event.Scope // that read the event
+	api    resource.TagAPI
+	action string
+}
+
+// group is the state of one IAM action: whether it works, and the deferred Jobs.
+type group struct {
+	groupKey
+	members map[*task]struct{} // in hand
+	waiting []*task            // deferred, not being tried right now, oldest first
+	used    time.Time
+
+	stored       int // deferred, being tried or not
+	storedDenied int // of these, for access_denied
+
+	failures   int // attempts in a row that failed for everybody
+	notBefore  time.Time
+	running    int       // batches of its own in flight, 0 or 1
+	failing    time.Time // since when nothing succeeded; zero when the last attempt did
+	deniedRow  int
+	lastReason resource.Reason
+	lastError  string
+
+	nextProbe, nextSample time.Time
+	turn                  int
+	answered              bool // a call succeeded in this process
+	unstored              bool // some Job went Unstored since
+}
+
+// round is the attempt at all waiting Jobs of a group after a probe succeeded.
+type round struct{ total, left, ended int }
+
+func (t *Tagger) groupOf(k groupKey, now time.Time) *group {
+	g := t.groups[k]
+	if g == nil {
+		g = &group{groupKey: k, members: map[*task]struct{}{}}
+		t.groups[k] = g
+	}
+	g.used = now
+	return g
+}
+
+// isDenied says that the action is denied, not just here and there.
+func (g *group) isDenied() bool { return g.deniedRow >= deniedInRow }
+
+func (g *group) stuck(now time.Time) bool {
+	return !g.failing.IsZero() && now.Sub(g.failing) >= stuckAfter
+}
+
+// full returns why further Jobs of the group are missed without a try, or "".
+func (g *group) full(now time.Time) resource.Reason {
+	switch {
+	case g.storedDenied >= maxStored && g.isDenied():
+		return resource.AccessDenied
+	case g.stored >= maxStored && g.stuck(now):
+		return g.lastReason
+	}
+	return ""
+}
+
+// refuses reports whether a Job that just failed for reason can't be stored.
+func (g *group) refuses(reason resource.Reason, now time.Time) bool {
+	return reason == resource.AccessDenied && g.storedDenied >= maxStored ||
+		g.stored >= maxStored && g.stuck(now) || g.stored >= hardStored
+}
+
+func (g *group) addWaiting(tk *task) {
+	tk.state = stateWaiting
+	at, _ := slices.BinarySearchFunc(g.waiting, tk, func(a, b *task) int {
+		return cmp.Or(a.job.Event.Time.Compare(b.job.Event.Time), cmp.Compare(a.seq, b.seq))
+	})
+	g.waiting = slices.Insert(g.waiting, at, tk)
+}
+
+// decision is what became of a task, on its way to Report.
+type decision struct {
+	task   *task // nil for Replay
+	result Result
+	wait   bool // deferred: the task goes to its group's waiting ones
+	silent bool // reported before
+}
+
+func (t *Tagger) result(tk *task, kind ResultKind) Result {
+	g := tk.group
+	return Result{Kind: kind, Job: tk.job, Scope: g.scope, API: g.api, Action: g.action}
+}
+
+func (t *Tagger) outcome(tk *task, kind resource.OutcomeKind, reason resource.Reason, detail string) Result {
+	r := t.result(tk, Ended)
+	r.Outcome = resource.Outcome{Job: tk.job, Kind: kind, Reason: reason, Detail: detail, At: t.opts.Now()}
+	return r
+}
+
+func (t *Tagger) unstored(tk *task, reason resource.Reason) Result {
+	g := tk.group
+	g.unstored = true
+	if tk.job.LastReason == "" || tk.job.LastError == "" {
+		tk.job.LastReason, tk.job.LastError = reason, g.lastError
+	}
+	r := t.outcome(tk, resource.Missed, reason, "too many wait already for "+g.action+": "+tk.job.LastError)
+	r.Kind = Unstored
+	return r
+}
+
+// decide settles a task under the lock; Run reports it.
+func (t *Tagger) decide(tk *task, r Result) {
+	tk.state = stateDecided
+	t.decisions = append(t.decisions, decision{task: tk, result: r, wait: r.Kind == Deferred})
+}
+
+// conclude reports a decision and does what follows from it. The caller doesn't hold the lock.
+func (t *Tagger) conclude(d decision) {
+	if !d.silent {
+		t.opts.Report(d.result)
+	}
+	if d.task == nil {
+		return
+	}
+	t.mu.Lock()
+	now := time.Now()
+	tk, g := d.task, d.task.group
+	t.letGo(tk, now)
+	if r := tk.round; r != nil {
+		tk.round = nil
+		r.left--
+		if !d.wait && d.result.Outcome.Kind != resource.Missed {
+			r.ended++
+		}
+		if r.left == 0 && r.ended*2 >= r.total {
+			t.replay(g)
+		}
+	}
+	tk.probe, tk.alone = false, false
+	for _, j := range d.result.Expanded {
+		t.take(j, now)
+	}
+	if d.wait {
+		g.addWaiting(tk)
+		if soon := now.Add(time.Second); soon.Before(t.nextTick) {
+			t.nextTick = soon
+		}
+	} else if tk.stored {
+		g.stored--
+		if tk.denied {
+			g.storedDenied--
+		}
+	}
+	t.mu.Unlock()
+	t.poke()
+}
+
+// replay reports that what went Unstored may be read again.
+func (t *Tagger) replay(g *group) {
+	g.answered, g.unstored = true, false
+	t.decisions = append(t.decisions, decision{result: Result{Kind: Replay, Scope: g.scope, API: g.api, Action: g.action}})
+}
+
+// worked notes that a call for the task succeeded.
+func (t *Tagger) worked(tk *task, now time.Time) {
+	g := tk.group
+	wasDenied := g.isDenied()
+	g.failures, g.deniedRow = 0, 0
+	g.notBefore, g.failing, g.used = time.Time{}, time.Time{}, now
+	others := g.stored
+	if tk.stored {
+		others--
+	}
+	switch {
+	case others == 0 && (!g.answered || g.unstored):
+		t.replay(g)
+	case (tk.probe || wasDenied) && len(g.waiting) > 0:
+		t.release(g, tk, now)
+	}
+	g.answered = g.answered || others == 0
+}
+
+// release tries all that wait.
+func (t *Tagger) release(g *group, by *task, now time.Time) {
+	r := &round{total: len(g.waiting), left: len(g.waiting)}
+	if by.stored {
+		r.total, r.ended = r.total+1, 1
+	}
+	for _, tk := range slices.Clone(g.waiting) {
+		tk.round = r
+		t.rouse(tk, now)
+	}
+}
+
+// rouse takes a waiting task in hand again.
+func (t *Tagger) rouse(tk *task, now time.Time) {
+	g := tk.group
+	if i := slices.Index(g.waiting, tk); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	}
+	tk.retried = true
+	t.hold(tk)
+	t.admit(tk, now)
+}
+
+// trouble notes an attempt that failed for a whole group, and returns when the next one is due.
+func (t *Tagger) trouble(g *group, now time.Time) time.Time {
+	if g.notBefore.Before(now) { // not counted twice for calls that were under way together
+		g.failures++
+		g.notBefore = now.Add(backoff(g.failures))
+	}
+	return g.notBefore
+}
+
+// fail notes that the task's attempt failed and may be made again at next, and decides what is to become of it.
+func (t *Tagger) fail(tk *task, reason resource.Reason, errText string, next time.Time, now time.Time) {
+	g := tk.group
+	j := &tk.job
+	j.Attempts++
+	j.LastReason, j.LastError = reason, cut(errText)
+	g.lastReason, g.lastError, g.used = reason, j.LastError, now
+	awsNow := t.opts.Now()
+	if j.FirstTried.IsZero() {
+		j.FirstTried = awsNow
+	}
+	if g.failing.IsZero() {
+		g.failing = now
+	}
+	deadline := tk.arrived.Add(t.opts.OneShot)
+	switch tried := awsNow.Sub(j.FirstTried); {
+	case tried >= t.opts.GiveUpAfter:
+		t.decide(tk, t.outcome(tk, resource.Missed, reason, j.LastError))
+	case tk.stored:
+		t.store(tk, now)
+	case reason == resource.AccessDenied, t.opts.OneShot == 0 && tried >= t.opts.DeferAfter, t.opts.OneShot > 0 && !now.Before(deadline):
+		t.store(tk, now)
+	default:
+		if t.opts.OneShot > 0 && next.After(deadline) {
+			next = deadline
+		}
+		t.delay(tk, next)
+	}
+}
+
+// store defers a task, or decides that it can't be.
+func (t *Tagger) store(tk *task, now time.Time) {
+	g := tk.group
+	reason := tk.job.LastReason
+	denied := reason == resource.AccessDenied
+	retry := min(minRetry<<min(tk.deferrals, 8), maxRetry)
+	tk.deferrals++
+	tk.notBefore = now.Add(retry)
+	if g.nextProbe.Before(now) {
+		g.nextProbe = now.Add(probeInterval)
+	}
+	if !tk.stored {
+		if g.refuses(reason, now) {
+			t.decide(tk, t.unstored(tk, reason))
+			return
+		}
+		tk.stored = true
+		g.stored++
+		if denied {
+			tk.denied = true
+			g.storedDenied++
+		}
+		t.decide(tk, t.result(tk, Deferred))
+		return
+	}
+	if tk.denied != denied {
+		tk.denied = denied
+		if denied {
+			g.storedDenied++
+		} else {
+			g.storedDenied--
+		}
+	}
+	tk.state = stateDecided
+	t.decisions = append(t.decisions, decision{task: tk, wait: true, silent: true})
+}
+
+// relieve makes room in a Scope that is full, so that an action that fails holds up no other: its Jobs are deferred early.
+func (t *Tagger) relieve(scope event.Scope) {
+	now := time.Now()
+	for k, g := range t.groups {
+		if k.scope != scope || g.failures == 0 {
+			continue
+		}
+		for tk := range g.members {
+			switch tk.state {
+			case stateQueued:
+				tk.queue.remove(tk)
+			case stateDelayed, stateParked:
+			default:
+				continue
+			}
+			if tk.job.LastReason == "" {
+				tk.job.LastReason, tk.job.LastError = g.lastReason, g.lastError
+			}
+			t.store(tk, now)
+		}
+	}
+}
+
+// tick does what is due from time to time: probes, retries of deferred Jobs, giving up, forgetting.
+func (t *Tagger) tick(now time.Time) {
+	t.nextTick = now.Add(time.Minute)
+	awsNow := t.opts.Now()
+	for k, g := range t.groups {
+		t.tend(g, now, awsNow)
+		if len(g.waiting) > 0 {
+			t.nextTick = now.Add(time.Second)
+		}
+		if len(g.members) == 0 && g.stored == 0 && !g.unstored && g.running == 0 && now.Sub(g.used) > idleAfter {
+			delete(t.groups, k)
+		}
+	}
+	for k, l := range t.lanes {
+		if len(l.queues) == 0 && l.running == 0 {
+			delete(t.lanes, k)
+		}
+	}
+	for k, l := range t.limiters {
+		if l.idle(now) {
+			delete(t.limiters, k)
+		}
+	}
+	for k, s := range t.scopes {
+		if s.inHand == 0 {
+			delete(t.scopes, k)
+		}
+	}
+	t.memory.forget(now)
+}
+
+// tend looks after the deferred Jobs of one group.
+func (t *Tagger) tend(g *group, now, awsNow time.Time) {
+	if len(g.waiting) == 0 {
+		return
+	}
+	probe := !now.Before(g.nextProbe)
+	var oldest *task
+	for _, tk := range slices.Clone(g.waiting) {
+		first := tk.job.FirstTried
+		switch {
+		case !first.IsZero() && awsNow.Sub(first) >= t.opts.GiveUpAfter:
+			g.waiting = slices.DeleteFunc(g.waiting, func(w *task) bool { return w == tk })
+			t.hold(tk)
+			t.decide(tk, t.outcome(tk, resource.Missed, cmp.Or(tk.job.LastReason, resource.Exhausted), tk.job.LastError))
+		case t.opts.OneShot > 0 && tk.deferrals > 0: // tried already
+		case probe && oldest == nil:
+			oldest = tk
+		case !tk.denied && !tk.notBefore.After(now):
+			t.rouse(tk, now)
+		}
+	}
+	if oldest == nil {
+		return
+	}
+	g.nextProbe = now.Add(probeInterval)
+	t.sound(oldest, now)
+	// One more in turn, since the oldest may be refused for its own sake while the others no longer are.
+	if n := len(g.waiting); n > 0 && t.opts.OneShot == 0 {
+		g.turn++
+		t.sound(g.waiting[g.turn%n], now)
+	}
+}
+
+// sound tries one waiting task by itself.
+func (t *Tagger) sound(tk *task, now time.Time) {
+	tk.probe, tk.alone = true, true
+	t.rouse(tk, now)
+}
+
+// cut bounds an error text that is kept with a Job.
+func cut(text string) string {
+	const maxBytes = 400
+	if len(text) > maxBytes {
+		text = text[:maxBytes]
+	}
+	return strings.ToValidUTF8(text, "")
+}

@@ -1,0 +1,334 @@
+package tagger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
+)
+
+const (
+	callTimeout = 30 * time.Second
+	// maxReadAge is how old the read of existing tags may be when the write is sent: at most 30 s when AWS has it.
+	maxReadAge = 25 * time.Second
+
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
+
+	notFoundDelay    = 10 * time.Second
+	notFoundAttempts = 3
+	notFoundSpan     = 20 * time.Second
+	// unansweredAttempts of TagResources for one ARN end in unsupported; one is enough for a kind that never got an answer.
+	unansweredAttempts = 5
+
+	// failsInRow calls of one batch without a success between them end its taking apart; the rest is tried again later.
+	failsInRow = 16
+
+	// unreadableAge: a resource whose tags can't be read is tagged by its create event only while that is younger. Later
+	// somebody may long have corrected what we would overwrite.
+	unreadableAge = 24 * time.Hour
+)
+
+// unlisted are the services whose resources GetResources never shows, though TagResources tags them. Their tags are known
+// only as far as the record gives those of creation.
+var unlisted = map[string]bool{"iam": true, "autoscaling": true}
+
+// backoff returns the jittered wait after the nth failure in a row.
+func backoff(n int) time.Duration {
+	d := min(minBackoff<<min(max(n, 1)-1, 10), maxBackoff)
+	return d/2 + rand.N(d/2)
+}
+
+// run is the work on one batch.
+type run struct {
+	*Tagger
+	lane  laneKey
+	api   API
+	parts [][]*task // still to do
+	fails int       // calls in a row without success
+}
+
+// run works on a batch until each of its tasks has ended, is deferred or is delayed, or ctx ends.
+func (t *Tagger) run(ctx context.Context, b batch) {
+	defer t.done(b)
+	api, err := t.opts.API(b.lane.scope)
+	r := &run{Tagger: t, lane: b.lane.laneKey, api: api, parts: [][]*task{b.tasks}}
+	if err != nil {
+		r.later(b.tasks, cmp.Or(classify(err), classUnavailable), fmt.Errorf("clients for %s: %w", b.lane.scope, err))
+		return
+	}
+	for len(r.parts) > 0 && ctx.Err() == nil {
+		part := r.parts[0]
+		r.parts = r.parts[1:]
+		switch r.lane.api {
+		case describeVolumes:
+			r.expandVolumes(ctx, part)
+		case describeImages:
+			r.expandImages(ctx, part)
+		default:
+			r.tag(ctx, part)
+		}
+	}
+}
+
+// first puts parts before those still to do.
+func (r *run) first(parts ...[]*task) { r.parts = append(parts, r.parts...) }
+
+// call makes one call, at the rate of its account, Region and API, and adapts that to the answer. It waits for its turn
+// unless paid says that the caller did.
+func call[In, Out, Opts any](ctx context.Context, r *run, api resource.TagAPI, paid bool,
+	f func(context.Context, *In, ...func(*Opts)) (*Out, error), in *In,
+) (*Out, error) {
+	limit := r.limiterOf(laneKey{r.lane.scope, api})
+	if !paid {
+		if err := limit.wait(ctx); err != nil {
+			return nil, context.Canceled
+		}
+	}
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	out, err := f(callCtx, in)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Canceled, err)
+	} else if err == nil && out == nil {
+		err = errors.New("no answer")
+	}
+	c := classify(err)
+	limit.answered(c, time.Now())
+	r.metrics.requests.WithLabelValues(string(api), c.String()).Inc()
+	if err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", api, r.lane.scope, err)
+	}
+	return out, nil
+}
+
+// plan is what is to be written on a task's resource.
+type plan struct {
+	write []resource.Tag
+	kept  []string // what stays as it is, for people
+	right int      // tags whose value is right already
+}
+
+// mustRead reports whether the tags of the task's resource have to be known before it is written.
+func (r *run) mustRead(tk *task) bool {
+	return tk.job.Upsert || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !r.opts.Overwrite(tag.Key) })
+}
+
+func unreadable(tk *task) bool {
+	return tk.job.Resource.TagAPI != resource.EC2CreateTags && unlisted[tk.job.Resource.Service]
+}
+
+// plan compares the wanted tags with those that are there.
+func (r *run) plan(tk *task) plan {
+	known := []map[string]string{tk.existing, tk.job.Resource.Tags}
+	if tk.job.Upsert {
+		// What we wrote stands for what a read may not show yet. Not so for a create: by the same name it made a new resource.
+		r.mu.Lock()
+		known = append(known, r.memory.written[tk.key].tags)
+		r.mu.Unlock()
+	}
+	var p plan
+	there := 0
+	for _, tag := range tk.job.Tags {
+		replace := !tk.job.Upsert && r.opts.Overwrite(tag.Key)
+		for i, tags := range known {
+			if v, ok := tags[tag.Key]; ok && (i == 0 || !replace) {
+				there++
+				if v == tag.Value {
+					p.right++
+				} else if !replace {
+					p.kept = append(p.kept, fmt.Sprintf("%s is %.80q", tag.Key, v))
+				} else {
+					p.write = append(p.write, tag)
+				}
+				break
+			} else if i == len(known)-1 {
+				p.write = append(p.write, tag)
+			}
+		}
+	}
+	if tk.job.Upsert && there > 0 && len(p.write) > 0 {
+		p.write = nil
+		p.kept = append(p.kept, "it has some of these tags, and this event need not have made it")
+	}
+	return p
+}
+
+// tag reads, compares and writes one part of a batch.
+func (r *run) tag(ctx context.Context, part []*task) {
+	defer r.poke()
+	if part = r.withoutUnreadable(part); len(part) == 0 {
+		return
+	}
+	// The turn to write comes first, so that the read is fresh however long that takes.
+	if !r.opts.DryRun {
+		if err := r.limiterOf(r.lane).wait(ctx); err != nil {
+			return
+		}
+	}
+	if err := r.read(ctx, part); err != nil {
+		r.failed(part, err)
+		return
+	}
+	if !fresh(part) {
+		if len(part) == 1 {
+			r.later(part, classUnavailable, errors.New("reading the tags took too long"))
+			return
+		}
+		r.first(halves(part)...)
+		return
+	}
+	for i, set := range r.toWrite(part) {
+		if i > 0 {
+			if err := r.limiterOf(r.lane).wait(ctx); err != nil {
+				return
+			}
+			if !fresh(set) {
+				r.first(set)
+				continue
+			}
+		}
+		if err := r.write(ctx, set); err != nil {
+			r.failed(set, err)
+		}
+	}
+}
+
+// withoutUnreadable ends the Jobs whose resource may have tags that this release can't read, where a write would risk them.
+func (r *run) withoutUnreadable(part []*task) []*task {
+	return slices.DeleteFunc(slices.Clone(part), func(tk *task) bool {
+		if !unreadable(tk) || !r.mustRead(tk) {
+			return false
+		}
+		switch {
+		case tk.job.Upsert:
+			r.end(tk, resource.Kept, "", "its tags can't be read in this release, and this event need not have made it")
+		case r.opts.Now().Sub(tk.job.Event.Time) > unreadableAge:
+			r.end(tk, resource.Kept, "", "its tags can't be read in this release, and the event is older than a day")
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// toWrite ends the tasks that need no write and groups the others by what is to be written.
+func (r *run) toWrite(part []*task) [][]*task {
+	var sets [][]*task
+	index := map[string]int{}
+	for _, tk := range part {
+		tk.plan = r.plan(tk)
+		switch {
+		case len(tk.plan.write) == 0 && len(tk.plan.kept) > 0:
+			r.end(tk, resource.Kept, "", strings.Join(tk.plan.kept, "; "))
+		case len(tk.plan.write) == 0:
+			r.metrics.tagged(tk.job, time.Now(), r.opts.Now())
+			r.end(tk, resource.Tagged, "", "the values were right already")
+		case r.opts.DryRun:
+			r.end(tk, resource.WouldTag, "", strings.Join(tk.plan.kept, "; "))
+		default:
+			var keys strings.Builder
+			for _, tag := range tk.plan.write {
+				keys.WriteString(tag.Key + "\x00")
+			}
+			i, ok := index[keys.String()]
+			if !ok {
+				i = len(sets)
+				index[keys.String()] = i
+				sets = append(sets, nil)
+			}
+			sets[i] = append(sets[i], tk)
+		}
+	}
+	return sets
+}
+
+// write makes one call that tags a set. The caller has waited for its turn.
+func (r *run) write(ctx context.Context, set []*task) error {
+	names := make([]string, len(set))
+	for i, tk := range set {
+		names[i] = target(tk.job.Resource)
+	}
+	r.metrics.batch.WithLabelValues(r.metrics.region(r.lane.scope.Region)).Observe(float64(len(set)))
+	tags := set[0].plan.write
+	if r.lane.api == resource.EC2CreateTags {
+		in := &ec2.CreateTagsInput{Resources: names}
+		for _, tag := range tags {
+			in.Tags = append(in.Tags, ec2types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
+		}
+		if _, err := call(ctx, r, r.lane.api, true, r.api.CreateTags, in); err != nil {
+			return err
+		}
+		r.wrote(set)
+		return nil
+	}
+	in := &tagging.TagResourcesInput{ResourceARNList: names, Tags: map[string]string{}}
+	for _, tag := range tags {
+		in.Tags[tag.Key] = tag.Value
+	}
+	out, err := call(ctx, r, r.lane.api, true, r.api.TagResources, in)
+	if err != nil {
+		return err
+	}
+	var ok []*task
+	failed := map[class][]*task{}
+	for _, tk := range set {
+		info, bad := out.FailedResourcesMap[tk.job.Resource.ARN]
+		if !bad {
+			ok = append(ok, tk)
+			continue
+		}
+		c := classifyCode(string(info.ErrorCode), int(info.StatusCode))
+		tk.job.LastError = fmt.Sprintf("%s: %s", info.ErrorCode, aws.ToString(info.ErrorMessage))
+		failed[c] = append(failed[c], tk)
+	}
+	r.wrote(ok)
+	for c, tasks := range failed {
+		r.denials(c, tasks)
+		for _, tk := range tasks {
+			r.one(tk, c, tk.job.LastError)
+		}
+	}
+	return nil
+}
+
+// wrote ends tasks whose tags AWS accepted.
+func (r *run) wrote(set []*task) {
+	if len(set) == 0 {
+		return
+	}
+	r.fails = 0
+	now, awsNow := time.Now(), r.opts.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, tk := range set {
+		r.metrics.tagged(tk.job, now, awsNow)
+		r.memory.prove(tk.job.Resource)
+		r.memory.wrote(tk.key, tk.plan.write, now)
+		r.worked(tk, now)
+		if len(tk.plan.kept) > 0 {
+			r.decide(tk, r.outcome(tk, resource.Kept, "", strings.Join(tk.plan.kept, "; ")+"; the other tags were written"))
+		} else {
+			r.decide(tk, r.outcome(tk, resource.Tagged, "", ""))
+		}
+	}
+}
+
+// end ends one task.
+func (r *run) end(tk *task, kind resource.OutcomeKind, reason resource.Reason, detail string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decide(tk, r.outcome(tk, kind, reason, detail))
+}
+
+func halves(part []*task) [][]*task { return [][]*task{part[:len(part)/2], part[len(part)/2:]} }

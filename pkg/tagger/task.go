@@ -1,0 +1,274 @@
+package tagger
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// task is a Job in memory. While it runs its run owns it; else Tagger.mu guards it.
+type task struct {
+	job     resource.Job
+	group   *group
+	key     resourceKey
+	tags    string // identifies the set of tags
+	seq     uint64
+	arrived time.Time
+	state   taskState
+	queue   *queue // set while queued
+
+	notBefore     time.Time // when delayed or waiting: the next try
+	notFound      int       // attempts that found nothing, and since when
+	notFoundSince time.Time
+	unanswered    int  // attempts that TagResources had no answer for
+	retried       bool // travels with others that failed before, so as not to spoil a fresh batch
+	alone         bool // travels alone, to find out
+	probe         bool // its success sets all that wait free
+	stored        bool // reported as Deferred; never again
+	denied        bool // stored for access_denied
+	deferrals     int
+	round         *round
+
+	existing map[string]string // tags as last read
+	readAt   time.Time
+	plan     plan
+	found    map[string]resource.Resource // of an expansion, by id
+	pending  []string                     // of an expansion, ids not known in full yet
+}
+
+type taskState uint8
+
+const (
+	stateParked  taskState = iota // behind another Job of the same resource
+	stateQueued                   // in a queue of its lane
+	stateDelayed                  // in the heap
+	stateRunning                  // in a batch that is being worked on
+	stateDecided                  // decided, not reported yet
+	stateWaiting                  // deferred, in its group
+)
+
+// resourceKey identifies a resource among all.
+type resourceKey struct {
+	scope event.Scope
+	name  string
+}
+
+// chain keeps the Jobs in hand of one resource, oldest event first. One of them, at most, is active (queued, delayed,
+// running): two at once could each read 'no tags' and then both write.
+type chain struct {
+	tasks  []*task
+	active *task
+}
+
+// The calls that an expansion makes, as the APIs of its denial record.
+const (
+	describeVolumes   resource.TagAPI = "ec2:DescribeVolumes"
+	describeInstances resource.TagAPI = "ec2:DescribeInstances"
+	describeImages    resource.TagAPI = "ec2:DescribeImages"
+	describeTags      resource.TagAPI = "ec2:DescribeTags"
+	getResources      resource.TagAPI = "tagging:GetResources"
+)
+
+func jobAPI(j resource.Job) resource.TagAPI {
+	switch j.Expand {
+	case resource.ExpandInstanceVolumes:
+		return describeVolumes
+	case resource.ExpandImageSnapshots:
+		return describeImages
+	}
+	return j.Resource.TagAPI
+}
+
+// target is what the API calls the resource.
+func target(r resource.Resource) string {
+	if r.TagAPI == resource.EC2CreateTags {
+		return r.ID
+	}
+	return r.ARN
+}
+
+func (t *Tagger) newTask(j resource.Job, now time.Time) *task {
+	t.seq++
+	tk := &task{job: j, seq: t.seq, arrived: now, key: resourceKey{j.Resource.Scope, target(j.Resource)}}
+	if j.Expand != resource.ExpandNone {
+		tk.key.name = j.Key() // described, not written: nothing to keep in order
+	}
+	var b strings.Builder
+	for _, tag := range j.Tags {
+		fmt.Fprintf(&b, "%d:%s%d:%s", len(tag.Key), tag.Key, len(tag.Value), tag.Value)
+	}
+	tk.tags = b.String()
+	action := j.Resource.IAMAction
+	if action == "" {
+		action = string(jobAPI(j))
+	}
+	tk.group = t.groupOf(groupKey{j.Event.Scope, jobAPI(j), action}, now)
+	return tk
+}
+
+// take accepts a new Job, or decides it at once.
+func (t *Tagger) take(j resource.Job, now time.Time) {
+	tk := t.newTask(j, now)
+	t.hold(tk)
+	if kind, reason, detail := unfit(j); kind != "" {
+		t.decide(tk, t.outcome(tk, kind, reason, detail))
+		return
+	}
+	g := tk.group
+	if reason := g.full(now); reason != "" {
+		if now.Before(g.nextSample) {
+			tk.job.LastReason = reason
+			t.decide(tk, t.unstored(tk, reason))
+			return
+		}
+		g.nextSample = now.Add(probeInterval)
+		tk.alone = true
+	}
+	t.admit(tk, now)
+}
+
+// hold counts a task as in hand.
+func (t *Tagger) hold(tk *task) {
+	t.inHand++
+	t.scope(tk.job.Event.Scope).inHand++
+	tk.group.members[tk] = struct{}{}
+}
+
+// letGo takes a task out of hand, which is when the next Job of its resource gets its turn.
+func (t *Tagger) letGo(tk *task, now time.Time) {
+	t.inHand--
+	s := t.scope(tk.job.Event.Scope)
+	s.inHand--
+	close(s.room)
+	s.room = make(chan struct{})
+	delete(tk.group.members, tk)
+	c := t.chains[tk.key]
+	if c == nil {
+		return
+	}
+	if i := slices.Index(c.tasks, tk); i >= 0 {
+		c.tasks = slices.Delete(c.tasks, i, i+1)
+	}
+	if c.active == tk {
+		c.active = nil
+	}
+	if len(c.tasks) == 0 {
+		delete(t.chains, tk.key)
+		return
+	}
+	t.activate(c, now)
+}
+
+// admit puts a task that is in hand into its chain, and into a queue when it is its turn.
+func (t *Tagger) admit(tk *task, now time.Time) {
+	c := t.chains[tk.key]
+	if c == nil {
+		c = &chain{}
+		t.chains[tk.key] = c
+	}
+	tk.state = stateParked
+	at, _ := slices.BinarySearchFunc(c.tasks, tk, func(a, b *task) int {
+		return cmp.Or(a.job.Event.Time.Compare(b.job.Event.Time), cmp.Compare(a.seq, b.seq))
+	})
+	c.tasks = slices.Insert(c.tasks, at, tk)
+	// Pages come newest first, so that the older event can come later: it goes first if the other is not under way.
+	if a := c.active; a != nil && at == 0 && a.state == stateQueued {
+		a.queue.remove(a)
+		a.state = stateParked
+		c.active = nil
+	}
+	t.activate(c, now)
+}
+
+func (t *Tagger) activate(c *chain, now time.Time) {
+	if c.active != nil {
+		return
+	}
+	for _, tk := range c.tasks {
+		if tk.state == stateParked {
+			c.active = tk
+			t.enqueue(tk, now)
+			return
+		}
+	}
+}
+
+// delay puts a running task aside until its next try.
+func (t *Tagger) delay(tk *task, until time.Time) {
+	tk.state = stateDelayed
+	tk.retried = true
+	tk.notBefore = until
+	heap.Push(&t.delayed, tk)
+}
+
+func (t *Tagger) wakeDelayed(now time.Time) {
+	for len(t.delayed) > 0 && !t.delayed[0].notBefore.After(now) {
+		tk := heap.Pop(&t.delayed).(*task)
+		if tk.state == stateDelayed {
+			t.enqueue(tk, now)
+		}
+	}
+}
+
+// delayHeap is ordered by the next try. A task may leave its state while in here; then it is passed over.
+type delayHeap []*task
+
+func (h delayHeap) Len() int           { return len(h) }
+func (h delayHeap) Less(i, j int) bool { return h[i].notBefore.Before(h[j].notBefore) }
+func (h delayHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *delayHeap) Push(x any)        { *h = append(*h, x.(*task)) }
+func (h *delayHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return x
+}
+
+// The limits of the tag APIs, which rules already kept to: whatever else comes here never leaves the process.
+const (
+	maxTags       = 50
+	maxKeyRunes   = 127
+	maxValueRunes = 256
+	maxNameBytes  = 1011 // of an ARN, in TagResources
+)
+
+// unfit returns the Outcome of a Job that no call can be made for, or "".
+func unfit(j resource.Job) (resource.OutcomeKind, resource.Reason, string) {
+	if j.Expand != resource.ExpandNone {
+		if len(j.ExpandIDs) == 0 {
+			return resource.Missed, resource.Unresolved, "nothing to describe"
+		}
+		return "", "", ""
+	}
+	if len(j.Tags) == 0 {
+		return resource.Skipped, "", "no tags to write"
+	}
+	if !j.Resource.TagAPI.Supported() {
+		return resource.Missed, resource.Unsupported, fmt.Sprintf("tag API %q is not one of this release", j.Resource.TagAPI)
+	}
+	name := target(j.Resource)
+	switch {
+	case name == "":
+		return resource.Missed, resource.Unresolved, "the record has no usable id"
+	case len(name) > maxNameBytes || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) && j.Resource.TagAPI == resource.EC2CreateTags:
+		return resource.Missed, resource.Unresolved, "the record's id is none that AWS gives"
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }):
+		return resource.Missed, resource.Unresolved, "the record's ARN is none that AWS gives"
+	case len(j.Tags) > maxTags:
+		return resource.Missed, resource.Invalid, "more than 50 tags"
+	}
+	for _, tag := range j.Tags {
+		key, value := []rune(tag.Key), []rune(tag.Value)
+		if len(key) == 0 || len(key) > maxKeyRunes || len(value) > maxValueRunes || strings.HasPrefix(strings.ToLower(tag.Key), "aws:") {
+			return resource.Missed, resource.Invalid, fmt.Sprintf("tag key %.40q or its value breaks the tag API's rules", tag.Key)
+		}
+	}
+	return "", "", ""
+}
