@@ -1,0 +1,162 @@
+package catalog
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// parse reads cells into rules that know their operation.
+func (u *rules) parse(c cells) error {
+	if err := u.parseTagAPIs(c.tagAPIs); err != nil {
+		return err
+	}
+	var err error
+	if u.arn, err = u.parsePath(c.arn); err != nil {
+		return err
+	}
+	if u.tags, err = u.parsePath(c.tags); err != nil {
+		return err
+	}
+	if err := u.parseIDs(c.id); err != nil {
+		return err
+	}
+	if u.template, err = parseTemplate(c.template, u.ids); err != nil {
+		return err
+	}
+	return u.parseOptions(c.options)
+}
+
+// parseTagAPIs reads calls joined by "|", each with the parameter that names the resource in brackets.
+func (u *rules) parseTagAPIs(s string) error {
+	for call := range strings.SplitSeq(s, "|") {
+		name, _, _ := strings.Cut(call, "(")
+		service, operation, ok := strings.Cut(name, ":")
+		if name != string(resource.NoTagAPI) && (!ok || service == "" || operation == "") {
+			return fmt.Errorf("bad tag call %.80q; want service:Operation(Parameter), or none", call)
+		}
+		u.tagAPIs = append(u.tagAPIs, resource.TagAPI(name))
+	}
+	return nil
+}
+
+// tagAPI chooses the call that tags the row's resources: for EC2's its own, else the tagging API where the row names it
+// and the ARN is known, else the service's own.
+func (u *rules) tagAPI(haveARN bool) resource.TagAPI {
+	own := resource.NoTagAPI
+	for _, api := range u.tagAPIs {
+		switch {
+		case api == resource.EC2CreateTags, api == resource.TagResources && haveARN:
+			return api
+		case api != resource.TagResources && own == resource.NoTagAPI:
+			own = api
+		}
+	}
+	if own == resource.NoTagAPI {
+		return u.tagAPIs[0]
+	}
+	return own
+}
+
+// parsePath reads a path of a row and adds the other places where the same member may be: EC2 wraps newer calls in
+// OPERATIONResponse and writes lists in two ways, other services leave out the outer member of a response.
+func (u *rules) parsePath(s string) (event.Path, error) {
+	if s == "" {
+		return event.Path{}, nil
+	}
+	var all []string
+	for alternative := range strings.SplitSeq(s, "|") {
+		top, rest, nested := strings.Cut(alternative, ".")
+		wrapper := map[string]string{"responseElements": "Response", "requestParameters": "Request"}[top]
+		switch {
+		case nested && u.ec2 && wrapper != "":
+			all = append(all,
+				top+"."+strings.ReplaceAll(rest, "[]", ".items[]"),
+				top+"."+u.operation+wrapper+"."+strings.ReplaceAll(rest, "[]", ".item[]"))
+		default:
+			all = append(all, alternative)
+			outer, inner, ok := strings.Cut(rest, ".")
+			if ok && top == "responseElements" && !strings.HasSuffix(outer, "[]") {
+				all = append(all, top+"."+inner)
+			}
+		}
+	}
+	return event.ParsePath(strings.Join(all, "|"))
+}
+
+// parseIDs reads "PATH" or "Name=PATH;Name=PATH". A last alternative "=TEXT" of a path is used when the record has none.
+func (u *rules) parseIDs(s string) error {
+	if s == "" {
+		return nil
+	}
+	for part := range strings.SplitSeq(s, ";") {
+		id := idPath{name: "id"}
+		if name, path, ok := strings.Cut(part, "="); ok && !strings.ContainsAny(name, ".|") {
+			id.name, part = name, path
+		}
+		part, id.fallback, _ = strings.Cut(part, "|=")
+		var err error
+		if id.path, err = u.parsePath(part); err != nil {
+			return err
+		}
+		u.ids = append(u.ids, id)
+	}
+	return nil
+}
+
+// parseOptions reads words with spaces between, as the head of the table explains them.
+func (u *rules) parseOptions(s string) error {
+	for word := range strings.FieldsSeq(s) {
+		name, arg, _ := strings.Cut(word, "=")
+		var err error
+		switch {
+		case name == "when" && arg != "":
+			u.when, err = u.parseConditions(arg)
+		case word == "upsert":
+			u.upsert = true
+		case name == "upsert" && arg != "":
+			u.upsert = true
+			u.onlyIf, err = u.parseConditions(arg)
+		case word == "also":
+			u.also = true
+		case name == "except" && arg != "":
+			u.except, err = u.parsePath(arg)
+		case name == "region" && arg != "":
+			u.region, err = u.parsePath(arg)
+		case name == "expand" && (arg == string(resource.ExpandInstanceVolumes) || arg == string(resource.ExpandImageSnapshots)):
+			u.expand = resource.Expand(arg)
+		default:
+			return fmt.Errorf("unknown option %.80q; want when=CONDITION, upsert, upsert=CONDITION, also, except=PATH, region=PATH or expand=KIND", word)
+		}
+		if err != nil {
+			return fmt.Errorf("option %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// parseConditions reads "PATH", "!PATH", "PATH=TEXT" or "PATH!=TEXT", several joined by ";".
+func (u *rules) parseConditions(s string) ([]condition, error) {
+	var conditions []condition
+	for part := range strings.SplitSeq(s, ";") {
+		var k condition
+		path, value, compared := strings.Cut(part, "=")
+		switch {
+		case compared && value == "":
+			return nil, fmt.Errorf("condition %.80q compares with nothing; want PATH=TEXT", part)
+		case compared:
+			k.value = value
+			path, k.negate = strings.CutSuffix(path, "!")
+		default:
+			path, k.negate = strings.CutPrefix(path, "!")
+		}
+		var err error
+		if k.path, err = u.parsePath(path); err != nil {
+			return nil, err
+		}
+		conditions = append(conditions, k)
+	}
+	return conditions, nil
+}
