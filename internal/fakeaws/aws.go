@@ -298,6 +298,18 @@ func (a *AWS) operation(c *call) func(*call) answer {
 		return a.createTags
 	case "ec2.DescribeTags":
 		return a.describeTags
+	case "ec2.DescribeInstances":
+		return a.describeInstances
+	case "ec2.DescribeVolumes":
+		return a.describeVolumes
+	case "ec2.DescribeImages":
+		return a.describeImages
+	case "ec2.DescribeSnapshots":
+		return a.describeSnapshots
+	case "ec2.DescribeNetworkInterfaces":
+		return a.describeNetworkInterfaces
+	case "ec2.DescribeRegions":
+		return a.describeRegions
 	case "tagging.TagResources":
 		return a.tagResources
 	case "tagging.GetResources":

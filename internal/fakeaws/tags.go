@@ -163,7 +163,11 @@ func (a *AWS) notFound(prefix string, ids []string) answer {
 
 func (a *AWS) describeTags(c *call) answer {
 	filters := c.filters()
+	values := 0
 	for name := range filters {
+		if values += len(filters[name]); values > maxFilterValues {
+			return ec2Error(400, "FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200")
+		}
 		switch name {
 		case "resource-id", "resource-type", "key", "value":
 		default:
