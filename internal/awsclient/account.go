@@ -82,12 +82,10 @@ func credentialsError(err error) error {
 	return fmt.Errorf("get AWS credentials: %w", err)
 }
 
-// passing reports whether err may not come again.
+// passing reports whether err may not come again. A host that does not exist is none of these, nor is a server that is not
+// what it says: waiting mends neither a Region's name nor a certificate.
 func passing(err error) bool {
-	if permanentConnection(err) {
-		return false
-	}
-	return retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary
+	return !untrusted(err) && retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary
 }
 
 // check refuses a Scope of another account: a call would tag there what only looks the same.

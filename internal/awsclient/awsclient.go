@@ -15,7 +15,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -110,18 +109,12 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 	if o.HTTP != nil {
 		cfg.HTTPClient = o.HTTP
 	}
-	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		// Frozen, one pool of connections serves every service; each SDK client would make its own of a BuildableClient, and
-		// let AWS_DEFAULTS_MODE change its timeouts.
-		cfg.HTTPClient = b.Freeze()
-	}
 	cfg.Logger = sdkLogger(o.Log)
 	cfg.APIOptions = append(append([]func(*middleware.Stack) error(nil), cfg.APIOptions...),
 		awsmiddleware.AddUserAgentKeyValue("autotagd", o.Version))
 
-	// One attempt a call. RetryMaxAttempts is set too: AWS_MAX_ATTEMPTS or a profile's max_attempts would else wrap the Retryer.
+	// One attempt a call: AWS_MAX_ATTEMPTS only wraps this one, for which no error is one to retry.
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	cfg.RetryMaxAttempts = 0
 	return &Clients{
 		region:      cfg.Region,
 		log:         o.Log,

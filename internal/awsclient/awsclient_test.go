@@ -2,9 +2,11 @@ package awsclient_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -139,10 +141,15 @@ func options(h aws.HTTPClient) awsclient.Options {
 // account is one whose clients call h.
 func account(t *testing.T, h aws.HTTPClient) *awsclient.Account {
 	t.Helper()
+	return accountOf(t, options(h))
+}
+
+func accountOf(t *testing.T, o awsclient.Options) *awsclient.Account {
+	t.Helper()
 	clients, err := awsclient.FromConfig(aws.Config{
 		Region:      "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
-	}, options(h))
+	}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +229,7 @@ func TestNoCallIsRepeatedWhateverTheEnvironmentSays(t *testing.T) {
 	for name, failure := range failures {
 		t.Run(name, func(t *testing.T) {
 			q := &requests{}
-			clients, err := awsclient.New(t.Context(), options(q))
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := clients.Account(t.Context())
+			a, err := open(t, options(q))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -311,39 +314,45 @@ func TestAWrongHostClockCostsOneCall(t *testing.T) {
 	})
 }
 
+// served answers over a socket as requests does, and keeps the operations it saw.
+func served(t *testing.T) (handler http.Handler, operations func() []string) {
+	t.Helper()
+	q, mu, seen := &requests{}, sync.Mutex{}, []string{}
+	handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		mu.Lock()
+		seen = append(seen, operationOf(r, string(body)))
+		mu.Unlock()
+		out, err := q.Do(r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.Header().Set("Content-Type", out.Header.Get("Content-Type"))
+		if _, err := io.Copy(w, out.Body); err != nil {
+			t.Error(err)
+		}
+	})
+	return handler, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
+}
+
 func TestEndpointsOfTheEnvironmentMayBePlainHTTP(t *testing.T) {
-	serve := func(name string) (url string, seen *[]string) {
-		q, mu, ops := &requests{}, sync.Mutex{}, []string{}
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, err := io.ReadAll(r.Body)
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			r.Body = io.NopCloser(strings.NewReader(string(body)))
-			mu.Lock()
-			ops = append(ops, operationOf(r, string(body)))
-			mu.Unlock()
-			out, err := q.Do(r)
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-				return
-			}
-			w.Header().Set("Content-Type", out.Header.Get("Content-Type"))
-			if _, err := io.Copy(w, out.Body); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}))
-		t.Cleanup(srv.Close)
-		return srv.URL, &ops
-	}
-	all, allSeen := serve("all")
-	trail, trailSeen := serve("trail")
-	environment(t, withKeys("AWS_ENDPOINT_URL", all, "AWS_ENDPOINT_URL_CLOUDTRAIL", trail)...)
-	clients, err := awsclient.New(t.Context(), options(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := clients.Account(t.Context())
+	allHandler, allSeen := served(t)
+	all := httptest.NewServer(allHandler)
+	defer all.Close()
+	trailHandler, trailSeen := served(t)
+	trail := httptest.NewServer(trailHandler)
+	defer trail.Close()
+	environment(t, withKeys("AWS_ENDPOINT_URL", all.URL, "AWS_ENDPOINT_URL_CLOUDTRAIL", trail.URL)...)
+	a, err := open(t, options(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,11 +361,48 @@ func TestEndpointsOfTheEnvironmentMayBePlainHTTP(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if got := strings.Join(*trailSeen, " "); got != "LookupEvents" {
+	if got := strings.Join(trailSeen(), " "); got != "LookupEvents" {
 		t.Errorf("CloudTrail's endpoint saw %s", got)
 	}
-	if len(*allSeen) != 8 {
-		t.Errorf("the other endpoint saw %v, want GetCallerIdentity and seven calls", *allSeen)
+	if len(allSeen()) != 8 {
+		t.Errorf("the other endpoint saw %v, want GetCallerIdentity and seven calls", allSeen())
+	}
+}
+
+// open makes the clients from the environment and asks for the account.
+func open(t *testing.T, o awsclient.Options) (*awsclient.Account, error) {
+	t.Helper()
+	clients, err := awsclient.New(t.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	return clients.Account(t.Context())
+}
+
+func TestACertificateOfOnesOwnNeedsACABundle(t *testing.T) {
+	handler, _ := served(t)
+	srv := httptest.NewUnstartedServer(handler)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // the refused handshake
+	srv.StartTLS()
+	defer srv.Close()
+	environment(t, withKeys("AWS_ENDPOINT_URL", srv.URL)...)
+
+	// It fails at once, although a connection that fails is otherwise tried again.
+	if _, err := open(t, options(nil)); err == nil || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
+		t.Errorf("error = %v", err)
+	}
+
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, bundle, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})))
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	a, err := open(t, options(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range everyCall(t.Context(), t, a, ireland) {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -444,10 +490,7 @@ func TestWhatAStartLacks(t *testing.T) {
 			}
 			o := options(&requests{answer: c.answer})
 			o.Region = c.region
-			clients, err := awsclient.New(t.Context(), o)
-			if err == nil {
-				_, err = clients.Account(t.Context())
-			}
+			_, err := open(t, o)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -498,7 +541,7 @@ func TestAStartOutlastsWhatPasses(t *testing.T) {
 		o := options(q)
 		o.Log = zap.New(core)
 		start := time.Now()
-		a := mustAccount(t, o)
+		a := accountOf(t, o)
 		if a.ID != accountID {
 			t.Errorf("account = %q", a.ID)
 		}
@@ -509,22 +552,6 @@ func TestAStartOutlastsWhatPasses(t *testing.T) {
 			t.Errorf("%d warnings, want one for each of 9 failures", got)
 		}
 	})
-}
-
-func mustAccount(t *testing.T, o awsclient.Options) *awsclient.Account {
-	t.Helper()
-	clients, err := awsclient.FromConfig(aws.Config{
-		Region:      "us-east-1",
-		Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
-	}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := clients.Account(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
 }
 
 func TestAStartGivesUpWhenItsContextEnds(t *testing.T) {

@@ -114,12 +114,7 @@ func connectionHint(err error) string {
 	return ""
 }
 
-// permanentConnection reports whether err is of a connection that will not come about by waiting.
-func permanentConnection(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound || untrusted(err)
-}
-
+// untrusted reports whether err is a TLS server that could not prove who it is.
 func untrusted(err error) bool {
 	var cert *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
