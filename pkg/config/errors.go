@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Error is one mistake in the configuration.
@@ -27,7 +28,13 @@ func (e *Error) Error() string {
 	if e.Key != "" {
 		b.WriteString(e.Key + ": ")
 	}
-	return b.String() + e.What + "; " + e.Want
+	b.WriteString(e.What + "; " + e.Want)
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // text of the file, in a name or a message of a parser, that a terminal might obey
+			return unicode.ReplacementChar
+		}
+		return r
+	}, b.String())
 }
 
 // Errors are all mistakes of a configuration, in the file's order. Error has a line for each.

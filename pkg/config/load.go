@@ -42,7 +42,7 @@ func Load(name string, data []byte) (*Config, error) {
 
 // YAML writes the effective configuration, defaults included. Load reads it back to an equal Config.
 func (c *Config) YAML() ([]byte, error) {
-	out, err := yaml.Dump(schema(c).encode())
+	out, err := yaml.Dump(schema(c).encode(), yaml.WithLineWidth(-1))
 	if err != nil {
 		return nil, fmt.Errorf("write the configuration as YAML: %w", err)
 	}
@@ -284,6 +284,10 @@ func (d *decoder) checkRules(c *Config) {
 		return
 	}
 	mistakes := rules.Mistakes(err)
+	failed := make(map[string]bool) // what has no text, and is reported already
+	for _, e := range d.errs {
+		failed[e.Key] = true
+	}
 	if len(mistakes) == 0 {
 		d.failAt(place{1, 1}, "", err.Error(), "want expressions that compile")
 	}
@@ -298,7 +302,9 @@ func (d *decoder) checkRules(c *Config) {
 			key = index("filters", m.Index)
 			n = d.nodes[key]
 		}
-		d.failAt(locate(d.lines, n, m.Offset), key, m.What, m.Want)
+		if !failed[key] {
+			d.failAt(locate(d.lines, n, m.Offset), key, m.What, m.Want)
+		}
 	}
 }
 

@@ -264,6 +264,7 @@ func typeName(t *cel.Type) string { return cel.FormatCELType(t) }
 func plainMessage(s string) string {
 	s, _, _ = strings.Cut(s, " expecting {")
 	s = strings.TrimPrefix(s, "Syntax error: ")
-	s = strings.ReplaceAll(s, "'<EOF>'", "the end")
+	s = strings.Replace(s, "mismatched input '<EOF>'", "the expression is cut short", 1)
+	s = strings.Replace(s, "mismatched input", "unexpected", 1)
 	return strings.Join(strings.Fields(s), " ")
 }

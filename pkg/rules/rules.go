@@ -22,7 +22,7 @@ import (
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
-// Tag is one tag of the configuration: its key, and a value that may hold expressions in ${...}. "$${" is a literal "${".
+// Tag is one tag of the configuration: its key, and a value that may hold expressions in ${...}.
 type Tag struct {
 	Key, Value string
 }
@@ -93,7 +93,7 @@ func Compile(o Options) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL: %w", err)
 	}
-	c := compiler{env: env}
+	c := compiler{env: env, variables: table}
 	r := &Rules{services: slices.Clone(o.Services), serviceOwned: o.ServiceOwned, variables: make(map[string]func(*Input) any, len(table))}
 	for _, v := range table {
 		r.variables[v.name] = v.get
@@ -195,8 +195,9 @@ func (r *Rules) Keys() []string {
 
 // compiler collects the mistakes of one Compile.
 type compiler struct {
-	env  *cel.Env
-	errs []error
+	env       *cel.Env
+	variables []variable
+	errs      []error
 }
 
 func (c *compiler) fail(p Part, index, offset int, what, want string) {
@@ -261,7 +262,7 @@ func (c *compiler) template(index int, value string) []part {
 
 // condition compiles filter index.
 func (c *compiler) condition(index int, source string) cel.Program {
-	const want = `want a CEL condition, as event.source != "iam.amazonaws.com"`
+	const want = `want a CEL condition over owner, identity, event and resource, as event.source != "iam.amazonaws.com"`
 	if strings.TrimSpace(source) == "" {
 		c.fail(InFilter, index, 0, "is empty", want)
 		return nil
@@ -287,9 +288,42 @@ func (c *compiler) compile(p Part, index, offset int, source, want string) *cel.
 		return ast
 	}
 	for _, e := range issues.Errors() {
-		c.fail(p, index, offset+offsetOf(source, e.Location.Line(), e.Location.Column()), plainMessage(e.Message), want)
+		at := startOfName(source, offsetOf(source, e.Location.Line(), e.Location.Column()), e.Message)
+		c.fail(p, index, offset+at, plainMessage(e.Message), c.members(e.Message, want))
 	}
 	return nil
+}
+
+const undeclared = "undeclared reference to '"
+
+// startOfName returns where the unknown name that message is of begins, since CEL points at its last dot; else it returns at.
+func startOfName(source string, at int, message string) int {
+	name, found := strings.CutPrefix(message, undeclared)
+	name, _, _ = strings.Cut(name, "'")
+	dot := strings.LastIndexByte(name, '.')
+	if before := []rune(source)[:at]; found && dot > 0 && strings.HasSuffix(string(before), name[:dot]) {
+		return at - utf8.RuneCountInString(name[:dot])
+	}
+	return at
+}
+
+// members lists what there is in owner, identity, event or resource where message is of a name in there that is unknown, else says want.
+func (c *compiler) members(message, want string) string {
+	name, unknown := strings.CutPrefix(message, undeclared)
+	group := name[:len(name)-len(strings.TrimLeft(name, "abcdefghijklmnopqrstuvwxyz"))]
+	if !unknown || strings.Contains(message, "did you mean") {
+		return want
+	}
+	var names []string
+	for _, v := range c.variables {
+		if strings.HasPrefix(v.name, group+".") {
+			names = append(names, v.name)
+		}
+	}
+	if len(names) == 0 {
+		return want
+	}
+	return "want one of " + strings.Join(names, ", ")
 }
 
 func (c *compiler) program(p Part, index, offset int, ast *cel.Ast) cel.Program {

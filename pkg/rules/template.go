@@ -10,7 +10,7 @@ import (
 // part is a piece of a tag value: literal text, or an expression.
 type part struct {
 	text    string // the literal, or the expression's source
-	offset  int    // of text in the value, in code points; the escape "$${" makes literals after it start a part of their own
+	offset  int    // of text in the value, in code points
 	isExpr  bool
 	program cel.Program
 }
@@ -20,7 +20,7 @@ type templateError struct {
 	what, want string
 }
 
-// parseTemplate cuts value into literal text and the expressions inside ${...}.
+// parseTemplate cuts value into literal text and the expressions inside ${...}. There is no escape for "${", since no tag value may hold it.
 func parseTemplate(value string) ([]part, *templateError) {
 	var parts []part
 	start := 0 // of the literal that is being read
@@ -31,15 +31,12 @@ func parseTemplate(value string) ([]part, *templateError) {
 	}
 	for i := 0; i < len(value); {
 		switch {
-		case strings.HasPrefix(value[i:], "$${"):
-			literal(i)
-			start, i = i+1, i+3
 		case strings.HasPrefix(value[i:], "${"):
 			literal(i)
 			end := exprEnd(value, i+2)
 			at := utf8.RuneCountInString(value[:i])
 			if end < 0 {
-				return nil, &templateError{at, "${ has no } that ends it", "want ${EXPRESSION}, or $${ for the characters themselves"}
+				return nil, &templateError{at, "${ has no } that ends it", "want ${EXPRESSION}"}
 			}
 			if strings.TrimSpace(value[i+2:end]) == "" {
 				return nil, &templateError{at, "${} holds no expression", "want one, as ${owner.name}"}
