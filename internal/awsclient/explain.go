@@ -77,6 +77,19 @@ func codeHint(code string, err error) string {
 	return ""
 }
 
+// Denied reports whether err is AWS's refusal to let this identity make the call: an operator can mend it, waiting cannot.
+func Denied(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode() {
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "AuthorizationError":
+		return true
+	}
+	return false
+}
+
 // deniedHint names the IAM action to grant, as far as the error says which call was denied.
 func deniedHint(err error) string {
 	var op *smithy.OperationError
