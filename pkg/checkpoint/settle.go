@@ -1,0 +1,171 @@
+package checkpoint
+
+import (
+	"slices"
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// Hold gives an event its Jobs, or more of them: they are outstanding until Finish, Defer or Unstored says otherwise.
+// When a Job turns out to stand for several, Hold those before finishing that one. Without Jobs it is Done.
+// An event that is settled already may be held again by way of one of its deferred Jobs.
+func (l *Ledger) Hold(id string, jobs []resource.Job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := keyOf(id)
+	e := l.events[k]
+	if e == nil {
+		if len(jobs) == 0 {
+			return
+		}
+		e = &openEvent{at: jobs[0].Event.Time, jobs: map[string]struct{}{}}
+		l.events[k] = e
+	}
+	e.held = true
+	for _, j := range jobs {
+		e.jobs[jobPart(j)] = struct{}{}
+	}
+	l.settle(k, e)
+}
+
+// Done says that an event has no Jobs, or that Hold was given them all.
+func (l *Ledger) Done(id string) { l.Hold(id, nil) }
+
+// Finish notes that a Job has ended in an Outcome. A Job that nothing is known of is nothing to note.
+func (l *Ledger) Finish(j resource.Job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(j)
+	l.release(j, false)
+}
+
+// Defer notes that a Job is kept durably, as it is now, to be tried again. It replaces what was kept of it before.
+func (l *Ledger) Defer(j resource.Job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := jobPart(j)
+	d := l.deferred[part]
+	if d == nil {
+		d = &deferredJob{event: keyOf(j.Event.ID)}
+		l.deferred[part] = d
+	}
+	d.job, d.finished = j, false
+	d.touch()
+	l.changes++
+	l.release(j, false)
+}
+
+// Unstored notes that a Job was missed without being kept, because too many wait for api and action already. Its event
+// is never noted by id: a Denial has its time instead, and Replay reads it again.
+func (l *Ledger) Unstored(j resource.Job, api resource.TagAPI, action string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.denials.note(api, action, j.Event.Time)
+	l.changes++
+	l.drop(j)
+	l.release(j, true)
+}
+
+// drop lets a deferred Job go. Its part stays until whatever replaces it is durable; one that was never written
+// is written nevertheless, since the event's id may become durable first.
+func (l *Ledger) drop(j resource.Job) {
+	if d := l.deferred[jobPart(j)]; d != nil && !d.finished {
+		d.finished = true
+		d.change++
+		l.changes++
+	}
+}
+
+func (d *deferredJob) touch() {
+	d.change++
+	d.dirty = true
+}
+
+// release takes a Job off its event.
+func (l *Ledger) release(j resource.Job, unstored bool) {
+	k := keyOf(j.Event.ID)
+	e := l.events[k]
+	if e == nil {
+		return
+	}
+	delete(e.jobs, jobPart(j))
+	e.unstored = e.unstored || unstored
+	l.settle(k, e)
+}
+
+// settle lets an event go that has nothing left to do.
+func (l *Ledger) settle(k eventKey, e *openEvent) {
+	if !e.held || len(e.jobs) > 0 {
+		return
+	}
+	delete(l.events, k)
+	l.changes++
+	if e.live {
+		l.seen.add(k, e.at, !e.unstored)
+	}
+	if e.backlog {
+		l.backlog.settled(e.at)
+	}
+}
+
+// Replay says that what denied an action is over. The events of the Jobs that were not stored become a backlog span for
+// those event names; if the last such replay is less than an hour past, when the hour is. It reports whether it did now.
+func (l *Ledger) Replay(api resource.TagAPI, action string, now time.Time, names []string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.denials.over(api, action, names)
+	return l.replay(now)
+}
+
+// replay turns what is ripe into spans.
+func (l *Ledger) replay(now time.Time) bool {
+	spans := l.denials.ripe(now)
+	for _, s := range spans {
+		l.addBacklog(s)
+	}
+	return len(spans) > 0
+}
+
+// Denials returns the records of Jobs that were missed without being stored.
+func (l *Ledger) Denials() []Denial {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.denials.values()
+}
+
+// Deferred returns the deferred Jobs as they were loaded, the oldest event first.
+func (l *Ledger) Deferred() []resource.Job { return slices.Clone(l.restored) }
+
+// DeferredCount returns how many Jobs are deferred now.
+func (l *Ledger) DeferredCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deferredCount()
+}
+
+func (l *Ledger) deferredCount() int {
+	n := 0
+	for _, d := range l.deferred {
+		if !d.finished {
+			n++
+		}
+	}
+	return n
+}
+
+// Unsettled returns how many events are begun and not settled, and the event time of the oldest of them.
+func (l *Ledger) Unsettled() (count int, oldest time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.events {
+		if !e.live && !e.backlog {
+			continue
+		}
+		count++
+		if oldest.IsZero() || e.at.Before(oldest) {
+			oldest = e.at
+		}
+	}
+	return count, oldest
+}
