@@ -47,6 +47,8 @@ type Config struct {
 	ImageTime time.Duration
 	// Duplicates is the probability that LookupEvents shows an event twice on a page.
 	Duplicates float64
+	// EmptyPages is the probability that a page of LookupEvents is empty, with a token that goes on.
+	EmptyPages float64
 	// Retention is how long events are kept; 0 means AWS's 90 days. Less saves memory in long simulations.
 	Retention time.Duration
 	// ClockOffset is how far AWS's clock is ahead of time.Now: minus that is how wrong our host's clock is.

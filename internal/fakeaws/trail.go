@@ -217,6 +217,13 @@ func (a *AWS) lookupEvents(c *call) answer {
 		return jsonOK(object{"Events": []object{}})
 	}
 
+	goOn := func() string {
+		b, _ := json.Marshal(token) // cannot fail: numbers and a string
+		return base64.StdEncoding.EncodeToString(b)
+	}
+	if a.chance(a.cfg.EmptyPages) {
+		return jsonOK(object{"Events": []object{}, "NextToken": goOn()})
+	}
 	t := a.trail(c.scope)
 	from, match := t.choose(key, value)
 	asOf := time.Unix(0, token.AsOf)
@@ -248,8 +255,7 @@ func (a *AWS) lookupEvents(c *call) answer {
 	}
 	out := object{"Events": page}
 	if more {
-		b, _ := json.Marshal(token) // cannot fail: numbers and a string
-		out["NextToken"] = base64.StdEncoding.EncodeToString(b)
+		out["NextToken"] = goOn()
 	}
 	return jsonOK(out)
 }
