@@ -17,7 +17,8 @@ type Result struct {
 	// no tags. Everything below is empty then.
 	Failed string
 
-	// Resources made, in the order of the record; none twice. They are empty without a Problem after a dry run.
+	// Resources made, in the order of the record; none twice. They are empty without a Problem after a dry run. Those of
+	// one kind share a map of Tags.
 	Resources []resource.Resource
 
 	// Upsert is set when the call may have found its resource instead of making it.
@@ -118,15 +119,19 @@ func failed(r *event.Record) string {
 func (result *Result) take(row *Row, u *rules, r *event.Record) {
 	given := r.Lookup(u.except)
 	result.ExpandSkip = append(result.ExpandSkip, given...)
+	skip := make(map[named]bool, len(given))
+	for _, id := range given {
+		skip[named{id: id}] = true
+	}
 	var ids []string
 	for _, res := range row.resources(u, r) {
-		if slices.Contains(given, res.ID) {
+		name := named{res.ARN, res.ID}
+		if skip[named{id: res.ID}] || skip[name] {
 			continue
 		}
+		skip[name] = true
 		ids = append(ids, res.ID)
-		if !slices.ContainsFunc(result.Resources, func(other resource.Resource) bool { return other.ARN == res.ARN && other.ID == res.ID }) {
-			result.Resources = append(result.Resources, res)
-		}
+		result.Resources = append(result.Resources, res)
 	}
 	if u.expand != resource.ExpandNone && len(ids) > 0 {
 		result.Expand = u.expand
@@ -140,8 +145,13 @@ func (row *Row) resources(u *rules, r *event.Record) []resource.Resource {
 	if region := r.Lookup(u.region); len(region) > 0 {
 		home.setRegion(region[0])
 	}
-	var found []resource.Resource
-	for _, n := range u.names(r, home) {
+	names := u.names(r, home)
+	if len(names) == 0 {
+		return nil
+	}
+	tags := u.tagsOf(r)
+	found := make([]resource.Resource, 0, len(names))
+	for _, n := range names {
 		found = append(found, resource.Resource{
 			ARN:        n.arn,
 			ID:         n.id,
@@ -151,7 +161,7 @@ func (row *Row) resources(u *rules, r *event.Record) []resource.Resource {
 			TagAPI:     u.tagAPI(n.arn != ""),
 			IAMAction:  row.IAMAction,
 			Confidence: row.Confidence,
-			Tags:       u.tagsOf(r),
+			Tags:       tags,
 		})
 	}
 	return found
@@ -265,10 +275,10 @@ func (u *rules) byValue(v string) named {
 	if err != nil {
 		return named{id: mod.apply(v)}
 	}
-	if u.template.text != "" && arn.Service != u.template.service() {
-		return named{id: mod.apply(tail(arn))} // of something else, by the look of it
+	if u.template.text == "" || u.template.matches(arn) {
+		return named{arn: arn.String(), id: tail(arn)}
 	}
-	return named{arn: arn.String(), id: tail(arn)}
+	return named{id: mod.apply(tail(arn))} // of something else, by the look of it
 }
 
 // tail returns the last part of an ARN's resource: the bare id or name.

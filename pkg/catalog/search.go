@@ -18,15 +18,10 @@ func (u *rules) bySearch(r *event.Record) []named {
 	if json.Unmarshal(r.ResponseElements, &response) != nil {
 		return nil
 	}
-	service, kind := u.template.service(), u.template.kind()
-	separators := countSeparators(u.template.text)
 	var found []named
 	walkStrings(response, func(s string) {
 		a, err := event.ParseARN(s)
-		if err != nil || a.Service != service || countSeparators(s) != separators {
-			return
-		}
-		if rest, ok := strings.CutPrefix(a.Resource, kind); !ok || rest == "" || kind != "" && rest[0] != '/' && rest[0] != ':' {
+		if err != nil || !u.template.matches(a) || countSeparators(s) != countSeparators(u.template.text) {
 			return
 		}
 		n := named{s, tail(a)}

@@ -110,13 +110,15 @@ func (t arnTemplate) fill(value func(name string) string) string {
 	return b.String()
 }
 
-// service returns the service in the ARN.
-func (t arnTemplate) service() string {
-	a, err := event.ParseARN(t.text)
-	if err != nil {
-		return ""
+// matches reports whether a is of the template's service and kind of resource.
+func (t arnTemplate) matches(a event.ARN) bool {
+	want, err := event.ParseARN(t.text)
+	if err != nil || a.Service != want.Service {
+		return false
 	}
-	return a.Service
+	kind := t.kind()
+	rest, ok := strings.CutPrefix(a.Resource, kind)
+	return ok && rest != "" && (kind == "" || rest[0] == '/' || rest[0] == ':')
 }
 
 // kind returns the literal that the resource part begins with: "instance" of instance/{id}, "db" of db:{id}.
