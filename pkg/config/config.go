@@ -209,3 +209,9 @@ func (c *Config) Unsupported() error {
 	refuse(c.Web.ConfigFile != "", "web.config_file", "want it left out, and web.listen on a loopback address")
 	return errs.orNil()
 }
+
+// Keys returns every key that a configuration can have but for those inside lists, as "poll.interval".
+func Keys() []string {
+	c := Default()
+	return schema(&c).paths("")
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -121,7 +122,7 @@ func (d *decoder) parse(data []byte) *yaml.Node {
 }
 
 func (d *decoder) failYAML(err error) {
-	const want = "want YAML"
+	const want = `want YAML; text that has ": " or " #" in it needs quotes`
 	var e *yaml.LoadError
 	if !errors.As(err, &e) {
 		d.failAt(place{1, 1}, "", strings.Join(strings.Fields(err.Error()), " "), want)
@@ -211,17 +212,14 @@ func (d *decoder) suggest(name string, names []string) string {
 	if near := nearest(name, names); near != "" {
 		return suggestion(near, "")
 	}
-	leaves := make(map[string]string)
+	paths := make(map[string][]string) // of the keys in sections, by their last name
 	for _, path := range d.schema.paths("") {
-		leaf := path[strings.LastIndexByte(path, '.')+1:]
-		if _, ok := leaves[leaf]; ok {
-			leaves[leaf] = "" // in several sections: no telling which
-		} else {
-			leaves[leaf] = path
+		if i := strings.LastIndexByte(path, '.'); i >= 0 {
+			paths[path[i+1:]] = append(paths[path[i+1:]], path)
 		}
 	}
-	if path := leaves[name]; path != "" {
-		return suggestion(path, "")
+	if near := nearest(name, slices.Sorted(maps.Keys(paths))); near != "" {
+		return suggestion(oneOf(paths[near]), "")
 	}
 	return "want " + oneOf(names)
 }
@@ -267,12 +265,12 @@ func (d *decoder) checkLists(c *Config) {
 		}
 	}
 	for _, e := range d.existing {
-		if !slices.ContainsFunc(c.Tags, func(t rules.Tag) bool { return t.Key == e.name.Value }) {
+		if len(c.Tags) > 0 && !slices.ContainsFunc(c.Tags, func(t rules.Tag) bool { return t.Key == e.name.Value }) {
 			keys := make([]string, len(c.Tags))
 			for i, t := range c.Tags {
 				keys[i] = t.Key
 			}
-			d.fail(e.name, e.key, "no such key in tags", suggestion(nearest(e.name.Value, keys), "want "+oneOf(append(keys, ""))))
+			d.fail(e.name, e.key, "no such key in tags", suggestion(nearest(e.name.Value, keys), "want "+oneOf(keys)))
 		}
 	}
 }
@@ -302,7 +300,8 @@ func (d *decoder) checkRules(c *Config) {
 			key = index("filters", m.Index)
 			n = d.nodes[key]
 		}
-		if !failed[key] {
+		unread := m.Part == rules.InTags && len(d.tags) < len(n.Content)/2 // reported already, and so not counted
+		if !failed[key] && !unread {
 			d.failAt(locate(d.lines, n, m.Offset), key, m.What, m.Want)
 		}
 	}

@@ -114,7 +114,11 @@ func roleGlob(s string) (string, string) {
 }
 
 func externalID(s string) (string, string) {
-	return matching(regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`), "an external id", "want 2 to 1224 letters, digits and + = , . @ : / -")(s)
+	const want = "want 2 to 1224 letters, digits and + = , . @ : / - _"
+	if len(s) > 1224 { // more than a regular expression can count
+		return "not an external id: " + quote(s), want
+	}
+	return matching(regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`), "an external id", want)(s)
 }
 
 func accountID(s string) (string, string) {
@@ -206,6 +210,8 @@ func (c checkpoint) decode(d *decoder, n *yaml.Node, key string) {
 		d.failKey(member(key, "dynamodb"), "given beside checkpoint.file", "want one of the two")
 	}
 }
+
+func (c checkpoint) paths(key string) []string { return c.section().paths(key) }
 
 func (c checkpoint) encode() *yaml.Node {
 	if c.p.DynamoDB != nil {

@@ -58,7 +58,7 @@ func (s section) paths(prefix string) []string {
 	for _, f := range s {
 		key := member(prefix, f.name)
 		all = append(all, key)
-		if inner, ok := f.value.(section); ok {
+		if inner, ok := f.value.(interface{ paths(string) []string }); ok {
 			all = append(all, inner.paths(key)...)
 		}
 	}

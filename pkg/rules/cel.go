@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -143,6 +144,7 @@ func newEnv(table []variable) (*cel.Env, error) {
 		cel.DefaultUTCTimeZone(true),
 		cel.ParserExpressionSizeLimit(maxExprSize),
 		cel.RegexProgramSizeLimit(maxRegex),
+		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
 	}
 	for _, v := range table {
 		opts = append(opts, cel.Variable(v.name, v.kind))
@@ -260,11 +262,14 @@ func textual(t *cel.Type) bool {
 
 func typeName(t *cel.Type) string { return cel.FormatCELType(t) }
 
-// plainMessage makes CEL's message fit for one line: without the list of tokens that the parser would have taken.
+// plainMessage puts CEL's message in plainer words, on one line, without the list of tokens that the parser would have taken.
 func plainMessage(s string) string {
-	s, _, _ = strings.Cut(s, " expecting {")
+	s, _, _ = strings.Cut(s, " expecting ")
 	s = strings.TrimPrefix(s, "Syntax error: ")
 	s = strings.Replace(s, "mismatched input '<EOF>'", "the expression is cut short", 1)
 	s = strings.Replace(s, "mismatched input", "unexpected", 1)
+	s = strings.Replace(s, "extraneous input", "unexpected", 1)
+	s = strings.Replace(s, "token recognition error at:", "unexpected", 1)
+	s = regexp.MustCompile(`'_([-+*/%=!<>&|]+)_'`).ReplaceAllString(s, "'$1'")
 	return strings.Join(strings.Fields(s), " ")
 }
