@@ -16,13 +16,10 @@ var ErrNotRecord = errors.New("not a CloudTrail record")
 // else it is lenient. The Record keeps b, which must not change afterwards. Errors wrap ErrNotRecord.
 func Parse(b []byte) (*Record, error) {
 	v := valueOf(b)
-	switch {
-	case v == nil:
+	if v == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotRecord, whyInvalid(b))
-	case !v.is('{'):
-		return nil, fmt.Errorf("%w: a JSON %s, want an object", ErrNotRecord, v.typeName())
 	}
-	return parseObject(v)
+	return parseValue(v)
 }
 
 // whyInvalid says what is wrong with bytes that are not valid JSON.
@@ -54,8 +51,11 @@ func (v value) typeName() string {
 	return "number"
 }
 
-// parseObject makes a Record of a JSON object.
-func parseObject(v value) (*Record, error) {
+// parseValue makes a Record of a JSON value.
+func parseValue(v value) (*Record, error) {
+	if !v.is('{') {
+		return nil, fmt.Errorf("%w: a JSON %s, want an object", ErrNotRecord, v.typeName())
+	}
 	r := &Record{raw: v}
 	for key, val := range v.members() {
 		switch lower(key) {

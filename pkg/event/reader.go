@@ -53,7 +53,7 @@ func (r *Reader) Next() (*Record, int, error) {
 		if len(r.queue) > 0 {
 			v := r.queue[0]
 			r.queue = r.queue[1:]
-			return r.answer(Parse(v))
+			return r.answer(parseValue(v))
 		}
 		if r.final != nil {
 			return nil, r.number, r.final
@@ -112,7 +112,7 @@ func (v value) wrapped() []value {
 		}
 		return []value{s} // a string: no record
 	}
-	if _, err := parseObject(v); err == nil {
+	if _, err := parseValue(v); err == nil {
 		return nil
 	}
 	for _, name := range [...]string{"detail", "Records", "Events"} {

@@ -220,14 +220,14 @@ func TestReaderHoldsOneRecordAtATime(t *testing.T) {
 		in   *endless
 		want int
 	}{
-		{"lines", &endless{body: one + "\n", n: 10_000}, 10_000},
-		{"file", &endless{head: `{"Records":[` + one, body: "," + one, n: 10_000, tail: "]}"}, 10_001},
-		{"list", &endless{head: "[" + one, body: ",\n" + one, n: 10_000, tail: "]"}, 10_001},
-		{"one garbage line", &endless{head: "x", body: one, n: 10_000}, 1},
-		{"one broken record", &endless{head: "{\n  \"x\" {", body: "\n  {", n: 2_000_000}, 1},
-		{"a record without end", &endless{head: `{"x":"`, body: strings.Repeat("x", 1<<20), n: 40}, 1},
-		{"a file, then garbage", &endless{head: `{"Records":[],`, body: strings.Repeat(`"x":{}`, 1<<18), n: 8}, 1},
-		{"cut lines without end", &endless{body: "{\"x\":\n", n: 100_000}, 100_000},
+		{"lines", &endless{body: one + "\n", n: 4_000}, 4_000},
+		{"file", &endless{head: `{"Records":[` + one, body: "," + one, n: 4_000, tail: "]}"}, 4_001},
+		{"list", &endless{head: "[" + one, body: ",\n" + one, n: 4_000, tail: "]"}, 4_001},
+		{"one garbage line", &endless{head: "x", body: one, n: 4_000}, 1},
+		{"one broken record", &endless{head: "{\n  \"x\" {", body: "\n  {", n: 500_000}, 1},
+		{"a record beyond the limit", &endless{head: `{"x":"`, body: strings.Repeat("x", 1<<20), n: 33}, 1},
+		{"a file, then garbage", &endless{head: `{"Records":[],`, body: strings.Repeat(`"x":{}`, 1<<16), n: 8}, 1},
+		{"cut lines without end", &endless{body: "{\"x\":\n", n: 20_000}, 20_000},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var before, m runtime.MemStats
@@ -241,7 +241,7 @@ func TestReaderHoldsOneRecordAtATime(t *testing.T) {
 				if err == io.EOF {
 					break
 				}
-				if n++; n%5000 == 1 {
+				if n++; n%1000 == 0 {
 					runtime.GC()
 					runtime.ReadMemStats(&m)
 					most = max(most, m.HeapAlloc)
@@ -250,7 +250,7 @@ func TestReaderHoldsOneRecordAtATime(t *testing.T) {
 			if n != test.want {
 				t.Errorf("%d answers, want %d", n, test.want)
 			}
-			if limit := before.HeapAlloc + 6<<20; most > limit && test.name != "a record without end" {
+			if limit := before.HeapAlloc + 2<<20; most > limit && test.name != "a record beyond the limit" {
 				t.Errorf("%d MiB held", most>>20)
 			}
 		})
@@ -258,7 +258,12 @@ func TestReaderHoldsOneRecordAtATime(t *testing.T) {
 }
 
 func TestReaderOverTheCorpus(t *testing.T) {
-	lines := corpusLines(t)
+	var lines [][]byte
+	for i, l := range corpusLines(t) {
+		if i%8 == 0 { // enough of every kind, and fast under the race detector
+			lines = append(lines, l)
+		}
+	}
 	var ids []string
 	for _, l := range lines {
 		r, err := event.Parse(l)

@@ -187,7 +187,24 @@ func (r *Reader) take(c byte) (done bool, err error) {
 	} else if err == nil {
 		return false, errLong
 	}
+	if err == nil && r.frame.inString {
+		r.takeText()
+	}
 	return done, err
+}
+
+// takeText takes what needs no look: most bytes of a record are inside strings.
+func (r *Reader) takeText() {
+	if r.frame.escaped || len(r.back)+len(r.again) > 0 {
+		return
+	}
+	b, _ := r.in.Peek(min(r.in.Buffered(), maxBytes-len(r.buf)))
+	n := 0
+	for n < len(b) && b[n] != '"' && b[n] != '\\' && b[n] != '\n' {
+		n++
+	}
+	r.buf = append(r.buf, b[:n]...)
+	_, _ = r.in.Discard(n) // it is buffered: this cannot fail
 }
 
 // end returns what was taken.
