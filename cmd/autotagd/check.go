@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/internal/daemon"
+	"github.com/autotagd/autotagd/pkg/config"
+)
+
+func newCheck(env environment) *cobra.Command {
+	var configPath string
+	var tryAWS bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration and print the effective one",
+		Long: `check reports every mistake in the configuration at once, with its place and the remedy,
+and prints the configuration that is in force, defaults included. --aws also tries the
+credentials and each permission that can be tried without changing anything.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(env, configPath)
+			if err != nil {
+				return err
+			}
+			if _, err := daemon.NewPlanner(cfg); err != nil {
+				return usageError{err}
+			}
+			if err := cfg.Unsupported(); err != nil {
+				return usageError{err}
+			}
+			effective, err := cfg.YAML()
+			if err != nil {
+				return err
+			}
+			if _, err := env.stdout.Write(effective); err != nil {
+				return err
+			}
+			if !tryAWS {
+				return nil
+			}
+			return checkAWS(cmd.Context(), env, cfg)
+		},
+	}
+	configFlag(cmd, &configPath)
+	cmd.Flags().BoolVar(&tryAWS, "aws", false, "try credentials and permissions too")
+	return cmd
+}
+
+func checkAWS(ctx context.Context, env environment, cfg *config.Config) error {
+	log, err := newLogger(cfg, env.stderr)
+	if err != nil {
+		return err
+	}
+	clients, err := newClients(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	account, permissions, err := daemon.CheckAWS(ctx, cfg, clients)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\n# account %s as %s\n", account.ID, account.ARN)
+	failed := 0
+	for _, p := range permissions {
+		verdict := "ok"
+		if p.Err != nil {
+			failed++
+			verdict = p.Err.Error()
+		}
+		fmt.Fprintf(w, "# %s\t%s\t%s\n", p.Region, p.Action, verdict)
+	}
+	fmt.Fprintln(w, "# tag:TagResources cannot be tried without tagging something")
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d permissions are missing or could not be tried", failed, len(permissions))
+	}
+	return nil
+}
+
+func newClients(ctx context.Context, cfg *config.Config, log *zap.Logger) (*awsclient.Clients, error) {
+	region := ""
+	if len(cfg.Regions) > 0 {
+		region = cfg.Regions[0]
+	}
+	return awsclient.New(ctx, awsclient.Options{Version: version, Region: region, Log: log})
+}

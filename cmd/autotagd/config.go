@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
+
+	"github.com/autotagd/autotagd/pkg/config"
+)
+
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "config", "", "configuration file (else $AUTOTAGD_CONFIG, or $AUTOTAGD_CONFIG_YAML as its content)")
+}
+
+// loadConfig reads the configuration; every mistake in it is wrong usage.
+func loadConfig(env environment, path string) (*config.Config, error) {
+	cfg, err := config.FromEnvironment(path, env.getenv, os.ReadFile)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return cfg, nil
+}
+
+// newLogger logs to w: as the configuration says, but for people where w is a terminal and the file names no format.
+func newLogger(cfg *config.Config, w io.Writer) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(cfg.Log.Level)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("log.level: %w", err)}
+	}
+	format := cfg.Log.Format
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !cfg.IsSet("log.format") {
+		format = "console"
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.TimeKey, enc.MessageKey, enc.LevelKey = "time", "msg", "level"
+	enc.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	var encoder zapcore.Encoder
+	if format == "console" {
+		enc.EncodeTime = func(t time.Time, a zapcore.PrimitiveArrayEncoder) { a.AppendString(t.Format(time.TimeOnly)) }
+		enc.EncodeLevel = zapcore.CapitalLevelEncoder
+		enc.ConsoleSeparator = "  "
+		encoder = zapcore.NewConsoleEncoder(enc)
+	} else {
+		encoder = zapcore.NewJSONEncoder(enc)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/autotagd/autotagd/internal/daemon"
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+func newExplain(env environment) *cobra.Command {
+	var configPath string
+	cmd := &cobra.Command{
+		Use:   "explain [FILE ...]",
+		Short: "Say what would be tagged for CloudTrail records, how, and why",
+		Long: `explain reads CloudTrail records and writes one line of JSON for each: whether it
+created something, who is to be credited, the resources, the tags, and why.
+
+A FILE may hold bare records, {"Records": [...]}, EventBridge envelopes, the answer of
+'aws cloudtrail lookup-events' or JSON lines, plain or gzipped. '-' or nothing is stdin.
+No call is made to AWS.`,
+		Example: `  aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=RunInstances |
+      autotagd explain | jq .`,
+		RunE: func(_ *cobra.Command, files []string) error {
+			cfg, err := loadConfig(env, configPath)
+			if err != nil {
+				return err
+			}
+			planner, err := daemon.NewPlanner(cfg)
+			if err != nil {
+				return usageError{err}
+			}
+			return explainFiles(env, planner, files)
+		},
+	}
+	configFlag(cmd, &configPath)
+	return cmd
+}
+
+func explainFiles(env environment, planner *daemon.Planner, files []string) error {
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	out := bufio.NewWriter(env.stdout)
+	bad := false
+	for _, file := range files {
+		err := explainFile(env, planner, file, out)
+		if errors.Is(err, errSilent) {
+			bad = true
+			continue
+		}
+		if err != nil {
+			return errors.Join(err, out.Flush())
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write the answers: %w", err)
+	}
+	if bad {
+		return errSilent
+	}
+	return nil
+}
+
+// explainFile answers every record of file. It returns errSilent when one could not be read: the answer says which.
+func explainFile(env environment, planner *daemon.Planner, file string, out *bufio.Writer) error {
+	in := env.stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return fmt.Errorf("explain: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	var failed error
+	for reader := event.NewReader(in); ; {
+		record, number, err := reader.Next()
+		var bad *event.RecordError
+		switch {
+		case errors.Is(err, io.EOF):
+			return failed
+		case errors.As(err, &bad):
+			failed = errSilent
+			err = enc.Encode(struct {
+				Error string `json:"error"`
+				Line  int    `json:"line"`
+			}{event.Printable(bad.Err.Error(), 300), bad.Number})
+		case err != nil:
+			return fmt.Errorf("explain %s, after record %d: %w", file, number, err)
+		default:
+			err = enc.Encode(planner.Explain(record))
+		}
+		if err != nil {
+			return fmt.Errorf("write the answers: %w", err)
+		}
+	}
+}

@@ -1,0 +1,436 @@
+// Package daemon puts the parts together: it builds them from a Config, runs one Scope for each Region, and owns the order
+// in which everything ends.
+//
+// Invariants: intake ends before work, work before the last save, the last save before the web port. Whatever a Scope's
+// events or AWS's answers are, the daemon goes on; it ends only when asked to, when nothing at all can be read at a start,
+// or when its own checkpoint is no longer its own.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/pkg/catalog"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/config"
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/identity"
+	"github.com/autotagd/autotagd/pkg/poller"
+	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/autotagd/autotagd/pkg/tagger"
+)
+
+// The parts of a shutdown, together within the 20 s that a supervisor may wait.
+const (
+	workGrace = 10 * time.Second // for Jobs in hand, after intake has ended; then they are deferred
+	saveGrace = 5 * time.Second  // for the last save
+)
+
+const (
+	startTick   = 50 * time.Millisecond // how often a start looks whether anything was answered
+	commonNames = 60                    // the commonest create events, always read by name where any are
+	oneShot     = 30 * time.Second      // with --once a Job is tried for this long and batch_wait
+)
+
+// Options are what a Daemon is built from.
+type Options struct {
+	Config  *config.Config
+	Clients *awsclient.Clients
+	// Store keeps checkpoints, and is closed by the caller. It is nil in a dry run, which keeps none.
+	Store   checkpoint.Store
+	Log     *zap.Logger
+	Version string
+	Commit  string
+	// Since, if set, is how far back to read what was not read before.
+	Since time.Time
+	// Once makes Run end when everything visible at its start was read and each Job was tried.
+	Once bool
+	// OnOutcome, if set, is told of every Outcome, from several goroutines.
+	OnOutcome func(resource.Outcome)
+	// OnListen, if set, is told where the web port is.
+	OnListen func(addr string)
+}
+
+// Daemon is one process: the Scopes of one account, one tagger for all, one web port.
+type Daemon struct {
+	options  Options
+	planner  *Planner
+	metrics  *metrics
+	registry *prometheus.Registry
+	outcomes *outcomeLog
+	unknown  *uncataloged
+	health   health
+	log      *zap.Logger
+	store    checkpoint.Store
+
+	checkpointMetrics *checkpoint.Metrics
+	pollerMetrics     *poller.Metrics
+
+	// Set by prepare, before anything runs.
+	account *awsclient.Account
+	scopes  []*scope
+	byID    map[event.Scope]*scope
+	tagger  *tagger.Tagger
+}
+
+// NewPlanner builds what decides about Records from a checked Config.
+func NewPlanner(cfg *config.Config) (*Planner, error) {
+	cat, err := catalog.Load()
+	if err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	if err := cfg.CheckServices(cat.Services()); err != nil {
+		return nil, err
+	}
+	trust := make([]identity.Trust, len(cfg.Owners.SessionNames))
+	for i, n := range cfg.Owners.SessionNames {
+		trust[i] = identity.Trust{Role: n.Role, Trust: n.Trust}
+	}
+	resolver, err := identity.New(trust)
+	if err != nil {
+		return nil, fmt.Errorf("owners.session_names: %w", err)
+	}
+	compiled, err := cfg.Rules()
+	if err != nil {
+		return nil, fmt.Errorf("tags and filters: %w", err)
+	}
+	return &Planner{Catalog: cat, Identity: resolver, Rules: compiled}, nil
+}
+
+// New builds a Daemon around planner. It makes no call and starts nothing.
+func New(o Options, planner *Planner) *Daemon {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d := &Daemon{
+		options: o, planner: planner, registry: reg, log: o.Log,
+		metrics:  newMetrics(reg, o.Version, o.Commit, runtime.Version()),
+		outcomes: newOutcomeLog(o.Log),
+		byID:     make(map[event.Scope]*scope),
+		store:    o.Store,
+
+		checkpointMetrics: checkpoint.NewMetrics(reg),
+		pollerMetrics:     poller.NewMetrics(reg),
+	}
+	if d.store == nil {
+		d.store = checkpoint.NewMemory()
+	}
+	d.unknown = newUncataloged(planner.Catalog, d.metrics, o.Log)
+	return d
+}
+
+// Run works until ctx ends, then shuts down in order. Being asked to end is no error.
+func (d *Daemon) Run(ctx context.Context) error {
+	w, err := listenWeb(d.options.Config.Web.Listen, d.registry, d.health.ready, d.health.healthy, d.log)
+	if err != nil {
+		return err
+	}
+	d.log.Info("listening", zap.String("addr", w.Addr()))
+	if d.options.OnListen != nil {
+		d.options.OnListen(w.Addr())
+	}
+	// The web port outlives all else, so that a shutdown can be watched. When it fails, everything ends.
+	serving, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	port, closePort := context.WithCancel(context.WithoutCancel(ctx))
+	defer closePort()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		cancel(w.Run(port))
+	}()
+
+	err = d.work(serving)
+	if cause := context.Cause(serving); err == nil && ctx.Err() == nil && cause != nil {
+		err = cause
+	}
+	closePort()
+	<-closed
+	return err
+}
+
+// work is everything but the web port.
+func (d *Daemon) work(ctx context.Context) error {
+	if err := d.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to end while AWS was not answering: nothing was begun
+		}
+		return err
+	}
+	tagging, stopTagging := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTagging()
+	var behind errgroup.Group // what ends after intake
+	behind.Go(func() error { d.outcomes.Run(tagging); return nil })
+	tagged := make(chan error, 1)
+	go func() { tagged <- d.tagger.Run(tagging) }()
+
+	err := d.intake(ctx)
+	if ctx.Err() != nil {
+		d.log.Info("shutting down: intake has ended")
+	}
+	// What is in hand gets its grace; --once waits for it, since each Job is tried for a bounded time there.
+	d.tagger.Close()
+	grace := time.AfterFunc(workGrace, stopTagging)
+	if d.options.Once && ctx.Err() == nil {
+		grace.Stop()
+		stop := context.AfterFunc(ctx, func() { grace.Reset(workGrace) })
+		defer stop()
+	}
+	err = errors.Join(err, <-tagged)
+	grace.Stop()
+	stopTagging()
+	return errors.Join(err, behind.Wait(), d.saveAll(ctx))
+}
+
+// intake reads all Scopes and saves their ledgers until ctx ends, or, once, until all is read.
+func (d *Daemon) intake(ctx context.Context) error {
+	all, ictx := errgroup.WithContext(ctx)
+	saving, stopSaving := context.WithCancel(ictx)
+	defer stopSaving()
+	var reading, saves sync.WaitGroup
+	for _, s := range d.scopes {
+		read := s.poller.Run
+		if d.options.Once {
+			read = s.poller.Once
+		}
+		reading.Add(1)
+		all.Go(func() error {
+			defer reading.Done()
+			if err := read(ictx); err != nil && ictx.Err() == nil {
+				return fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
+			}
+			return nil
+		})
+		saves.Add(1)
+		all.Go(func() error {
+			defer saves.Done()
+			return s.save(saving, d.options.Config.Poll.Interval)
+		})
+	}
+	all.Go(func() error { return d.refuseIfDenied(saving) })
+	d.health.start(d.scopes, d.options.Config.Poll.Interval)
+	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
+	return all.Wait()
+}
+
+// refuseIfDenied fails when, at a start, every Scope's first attempt was denied: then no waiting helps, and an operator who
+// looks at the first minute must see it.
+func (d *Daemon) refuseIfDenied(ctx context.Context) error {
+	t := time.NewTicker(startTick)
+	defer t.Stop()
+	for {
+		denied, err := 0, error(nil)
+		for _, s := range d.scopes {
+			p := s.poller.Progress()
+			select {
+			case <-s.poller.FirstAnswered():
+				return nil
+			default:
+			}
+			if p.Tried && awsclient.Denied(p.Err) {
+				denied++
+				err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(p.Err))
+			}
+		}
+		if denied == len(d.scopes) {
+			return fmt.Errorf("LookupEvents is denied in every Scope: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// saveAll is the last save, of every Scope.
+func (d *Daemon) saveAll(ctx context.Context) error {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveGrace)
+	defer cancel()
+	var saves errgroup.Group
+	for _, s := range d.scopes {
+		saves.Go(func() error {
+			if err := s.ledger.Save(last); err != nil {
+				return fmt.Errorf("last checkpoint of %s: %w", s.id, err)
+			}
+			return nil
+		})
+	}
+	err := saves.Wait()
+	if err == nil {
+		d.log.Info("checkpoints saved")
+	}
+	return err
+}
+
+// prepare finds out the account and opens its Scopes.
+func (d *Daemon) prepare(ctx context.Context) error {
+	account, err := d.options.Clients.Account(ctx)
+	if err != nil {
+		return err
+	}
+	d.account = account
+	cfg := d.options.Config
+	var attempt time.Duration
+	if d.options.Once {
+		attempt = cfg.Tagging.BatchWait + oneShot
+	}
+	d.tagger = tagger.New(tagger.Options{
+		API: d.api, Report: d.report, OneShot: attempt, Now: d.now,
+		Workers: cfg.Tagging.Workers, BatchWait: cfg.Tagging.BatchWait, Rate: cfg.Tagging.Rate,
+		ConsistencyWait: cfg.Tagging.ConsistencyWait, DeferAfter: cfg.Tagging.DeferAfter, GiveUpAfter: cfg.Tagging.GiveUpAfter,
+		Overwrite: cfg.ExistingTags.Overwrite, DryRun: cfg.DryRun,
+		Log: d.log, Registerer: d.registry,
+	})
+	for _, region := range regionsOf(cfg, d.options.Clients.Region()) {
+		s, err := d.open(ctx, event.Scope{AccountID: account.ID, Region: region})
+		if err != nil {
+			return err
+		}
+		d.scopes = append(d.scopes, s)
+		d.byID[s.id] = s
+	}
+	// Only now: what the tagger reports of a Job goes to the Scope where its event was read.
+	for _, s := range d.scopes {
+		d.tagger.Restore(s.ledger.Deferred())
+	}
+	d.log.Info("started", zap.String("version", d.options.Version), zap.String("account_id", account.ID),
+		zap.String("identity", account.ARN), zap.Strings("regions", d.regions()), zap.Bool("dry_run", cfg.DryRun))
+	return nil
+}
+
+func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
+	client, err := d.account.CloudTrail(id)
+	if err != nil {
+		return nil, err
+	}
+	ledger, err := checkpoint.Open(ctx, d.store, id, checkpoint.Options{
+		Interval: d.options.Config.Poll.Interval, Metrics: d.checkpointMetrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.metrics.start(id)
+	cfg := d.options.Config
+	s := &scope{id: id, daemon: d, ledger: ledger, log: d.log.With(zap.String("account_id", id.AccountID), zap.String("region", id.Region))}
+	s.poller = poller.New(poller.Options{
+		Scope: id, Client: client, Sink: s,
+		Ledger: flushing{ledger, func() { d.tagger.Flush(id) }},
+		Names: poller.Names{
+			Catalog: d.planner.Catalog.Names(cfg.Services),
+			Common:  d.planner.Catalog.Common(commonNames),
+			Known:   d.planner.Catalog.Known,
+			Observe: d.unknown.observe,
+		},
+		Config: poller.Config{
+			Interval: cfg.Poll.Interval, SweepInterval: cfg.Poll.SweepInterval, Lookback: cfg.Poll.Lookback,
+			Rate: cfg.Poll.Rate, Start: cfg.Poll.Start, Since: d.options.Since,
+		},
+		Metrics: d.pollerMetrics, Log: d.log,
+	})
+	return s, nil
+}
+
+func (d *Daemon) regions() []string {
+	var names []string
+	for _, s := range d.scopes {
+		names = append(names, s.id.Region)
+	}
+	return names
+}
+
+// regionsOf is every Region to poll: the configured ones, else the environment's, and the one where global services'
+// events go.
+func regionsOf(cfg *config.Config, own string) []string {
+	regions := slices.Clone(cfg.Regions)
+	if len(regions) == 0 {
+		regions = []string{own}
+	}
+	if cfg.GlobalRegion == config.GlobalRegionAuto {
+		regions = append(regions, globalRegion(regions[0]))
+	}
+	slices.Sort(regions)
+	return slices.Compact(regions)
+}
+
+// globalRegion is where IAM, CloudFront and other global services record their events, in the partition of region.
+func globalRegion(region string) string {
+	switch event.Partition(region) {
+	case "aws-cn":
+		return "cn-north-1"
+	case "aws-us-gov":
+		return "us-gov-west-1"
+	case "aws":
+		return "us-east-1"
+	}
+	return region // isolated partitions: their own
+}
+
+// api gives the calls for the Scope where a resource lives.
+func (d *Daemon) api(s event.Scope) (tagger.API, error) {
+	ec2, err := d.account.EC2(s)
+	if err != nil {
+		return tagger.API{}, err
+	}
+	tagging, err := d.account.Tagging(s)
+	if err != nil {
+		return tagger.API{}, err
+	}
+	return tagger.API{
+		CreateTags: ec2.CreateTags, DescribeTags: ec2.DescribeTags, DescribeInstances: ec2.DescribeInstances,
+		DescribeVolumes: ec2.DescribeVolumes, DescribeImages: ec2.DescribeImages,
+		TagResources: tagging.TagResources, GetResources: tagging.GetResources,
+	}, nil
+}
+
+// report takes what became of a Job.
+func (d *Daemon) report(r tagger.Result) {
+	s := d.byID[r.Scope]
+	switch r.Kind {
+	case tagger.Ended:
+		d.ended(r.Outcome)
+		s.ledger.Finish(r.Job)
+	case tagger.Deferred:
+		d.outcomes.deferred(r.Job)
+		s.ledger.Defer(r.Job)
+	case tagger.Unstored:
+		d.ended(r.Outcome)
+		s.ledger.Unstored(r.Job, r.API, r.Action)
+	case tagger.Expanded:
+		s.ledger.Hold(r.Job.Event.ID, r.Expanded)
+		s.ledger.Finish(r.Job)
+	case tagger.Replay:
+		if s.ledger.Replay(r.API, r.Action, d.now(), d.planner.Catalog.NamesByAction(r.Action)) {
+			s.log.Info("tagging works again; events missed meanwhile are read again", zap.String("action", r.Action))
+		}
+	}
+}
+
+// ended counts and logs an Outcome.
+func (d *Daemon) ended(o resource.Outcome) {
+	d.metrics.observe(o)
+	d.outcomes.write(o)
+	if d.options.OnOutcome != nil {
+		d.options.OnOutcome(o)
+	}
+}
+
+// now is AWS's time, as far as any Scope has learned it.
+func (d *Daemon) now() time.Time {
+	for _, s := range d.scopes {
+		if now, ok := s.poller.Now(); ok {
+			return now
+		}
+	}
+	return time.Now()
+}

@@ -1,0 +1,104 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
+	"github.com/aws/smithy-go"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/pkg/config"
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+// Permission is one thing that autotagd must be allowed to do in one Region, and whether it is.
+type Permission struct {
+	Region string
+	Action string
+	Err    error // nil: allowed; its text says what to do
+}
+
+// CheckAWS tries what can be tried without changing anything, in every Region of cfg: each call that reads, and CreateTags
+// as a dry run. TagResources has no dry run, so it is not among them. Its own error is of the credentials.
+func CheckAWS(ctx context.Context, cfg *config.Config, clients *awsclient.Clients) (*awsclient.Account, []Permission, error) {
+	account, err := clients.Account(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []Permission
+	for _, region := range regionsOf(cfg, clients.Region()) {
+		scope := event.Scope{AccountID: account.ID, Region: region}
+		trail, err := account.CloudTrail(scope)
+		if err != nil {
+			return account, nil, err
+		}
+		calls, err := account.EC2(scope)
+		if err != nil {
+			return account, nil, err
+		}
+		tags, err := account.Tagging(scope)
+		if err != nil {
+			return account, nil, err
+		}
+		for _, t := range []struct {
+			action string
+			try    func() error
+		}{
+			{"cloudtrail:LookupEvents", func() error {
+				_, err := trail.LookupEvents(ctx, &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(1)})
+				return err
+			}},
+			{"ec2:CreateTags", func() error { return dryRunCreateTags(ctx, calls) }},
+			{"ec2:DescribeTags", func() error {
+				_, err := calls.DescribeTags(ctx, &ec2.DescribeTagsInput{MaxResults: aws.Int32(5)})
+				return err
+			}},
+			{"ec2:DescribeInstances", func() error {
+				_, err := calls.DescribeInstances(ctx, &ec2.DescribeInstancesInput{MaxResults: aws.Int32(5)})
+				return err
+			}},
+			{"ec2:DescribeVolumes", func() error {
+				_, err := calls.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{MaxResults: aws.Int32(5)})
+				return err
+			}},
+			{"ec2:DescribeImages", func() error {
+				_, err := calls.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, MaxResults: aws.Int32(5)})
+				return err
+			}},
+			{"tag:GetResources", func() error {
+				_, err := tags.GetResources(ctx, &tagging.GetResourcesInput{ResourcesPerPage: aws.Int32(1)})
+				return err
+			}},
+		} {
+			all = append(all, Permission{Region: region, Action: t.action, Err: awsclient.Explain(t.try())})
+		}
+	}
+	return account, all, nil
+}
+
+// dryRunCreateTags asks whether CreateTags would be allowed. AWS answers a dry run by error: DryRunOperation is yes.
+// An id that does not exist is looked up only after the permission was found, so NotFound is yes too.
+func dryRunCreateTags(ctx context.Context, calls awsclient.EC2) error {
+	_, err := calls.CreateTags(ctx, &ec2.CreateTagsInput{
+		DryRun:    aws.Bool(true),
+		Resources: []string{"vol-00000000000000000"},
+		Tags:      []ec2types.Tag{{Key: aws.String("Owner"), Value: aws.String("autotagd-check")}},
+	})
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "DryRunOperation", "InvalidVolume.NotFound", "InvalidID":
+			return nil
+		}
+	}
+	if err == nil {
+		return fmt.Errorf("a dry run of ec2:CreateTags was carried out")
+	}
+	return err
+}

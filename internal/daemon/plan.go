@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/catalog"
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/identity"
+	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/autotagd/autotagd/pkg/rules"
+)
+
+// Planner turns a Record into what is to be done about it. It is pure: `run` and `explain` decide by the same code.
+type Planner struct {
+	Catalog  *catalog.Catalog
+	Identity *identity.Resolver
+	Rules    *rules.Rules
+}
+
+// Plan is what is to be done about one Record.
+type Plan struct {
+	Create   bool // it created something taggable
+	Identity identity.Identity
+	Owner    identity.Owner
+	// Found is what the catalog knows of the event; zero when it knows nothing.
+	Found catalog.Result
+	// Jobs are for the tagger. Outcomes are of those resources whose fate needs no call.
+	Jobs     []resource.Job
+	Outcomes []resource.Outcome
+	// Why says in words why there is nothing to do.
+	Why string
+}
+
+// Plan decides about r. It never fails: what cannot be worked out becomes an Outcome with its reason.
+func (p *Planner) Plan(r *event.Record, ref resource.EventRef) Plan {
+	var plan Plan
+	plan.Identity, plan.Owner = p.Identity.Of(r)
+	found, ok := p.Catalog.Resolve(r)
+	if !ok {
+		plan.Why = "not an event that creates a taggable resource"
+		return plan
+	}
+	plan.Found = found
+	if found.Failed != "" {
+		plan.Why = found.Failed
+		return plan
+	}
+	plan.Create = true
+	if len(found.Resources) == 0 && found.Problem == "" {
+		plan.Why = found.Detail // a dry run
+		return plan
+	}
+	if len(found.Resources) == 0 {
+		p.unnamed(&plan, r, ref)
+		return plan
+	}
+	var tags []resource.Tag // of the first resource that is tagged: what Expand finds gets the same
+	for _, res := range found.Resources {
+		job := resource.Job{Event: ref, Resource: res, Owner: plan.Owner.Name, Upsert: found.Upsert}
+		decision := p.decide(&plan, r, res)
+		switch {
+		case decision.Skip != "":
+			plan.end(job, resource.Skipped, "", decision.Skip)
+			continue
+		case catalog.Problem(res) != "":
+			plan.end(job, resource.Missed, catalog.Problem(res), why(res))
+			continue
+		}
+		job.Tags = decision.Tags
+		if tags == nil {
+			tags = decision.Tags
+		}
+		plan.Jobs = append(plan.Jobs, job)
+	}
+	if found.Expand != resource.ExpandNone && tags != nil {
+		plan.Jobs = append(plan.Jobs, resource.Job{
+			Event: ref, Resource: found.Resources[0], Tags: tags, Owner: plan.Owner.Name,
+			Expand: found.Expand, ExpandIDs: found.ExpandIDs, ExpandSkip: found.ExpandSkip,
+		})
+	}
+	return plan
+}
+
+// unnamed ends an event whose resources the Record doesn't name: one Outcome for the event.
+func (p *Planner) unnamed(plan *Plan, r *event.Record, ref resource.EventRef) {
+	res := resource.Resource{Service: plan.Found.Service, Scope: ref.Scope}
+	job := resource.Job{Event: ref, Resource: res, Owner: plan.Owner.Name}
+	if decision := p.decide(plan, r, res); decision.Skip != "" {
+		plan.end(job, resource.Skipped, "", decision.Skip)
+		return
+	}
+	plan.end(job, resource.Missed, plan.Found.Problem, plan.Found.Detail)
+}
+
+// why says in words what catalog.Problem found.
+func why(r resource.Resource) string {
+	switch {
+	case r.TagAPI == resource.NoTagAPI:
+		return "AWS has no call that tags it"
+	case !r.TagAPI.Supported():
+		return "only " + string(r.TagAPI) + " tags it, which this release does not call"
+	}
+	return "the record does not say which one it made"
+}
+
+func (p *Planner) decide(plan *Plan, r *event.Record, res resource.Resource) rules.Decision {
+	return p.Rules.Apply(rules.Input{Record: r, Identity: plan.Identity, Owner: plan.Owner, Resource: res})
+}
+
+func (plan *Plan) end(j resource.Job, kind resource.OutcomeKind, reason resource.Reason, detail string) {
+	plan.Outcomes = append(plan.Outcomes, resource.Outcome{Job: j, Kind: kind, Reason: reason, Detail: detail, At: time.Now()})
+}

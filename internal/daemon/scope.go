@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/poller"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// scope is one account in one Region at work: it turns the events its poller reads into Jobs, notes in its ledger how
+// they end, and keeps the ledger saved. Its fields are set once; ledger, poller and tagger guard themselves.
+type scope struct {
+	id     event.Scope
+	daemon *Daemon
+	ledger *checkpoint.Ledger
+	poller *poller.Poller
+	log    *zap.Logger
+}
+
+// Handle takes a page of new events from the poller. It returns when each event's Jobs are with the tagger, which may
+// wait when that has too many of this Scope in hand.
+func (s *scope) Handle(ctx context.Context, events []poller.Event) error {
+	for _, e := range events {
+		if err := s.handle(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scope) handle(ctx context.Context, e poller.Event) error {
+	ref := resource.EventRef{
+		ID: e.ID, Source: e.Source, Name: e.Name, Time: e.Time, Scope: s.id, Seen: e.Seen, Backlog: e.Backlog,
+	}
+	record, err := event.Parse([]byte(e.Raw))
+	if err != nil {
+		// CloudTrail says by name that something was created, but what it wrote cannot be read: a person must look.
+		s.daemon.ended(resource.Outcome{
+			Job: resource.Job{Event: ref}, Kind: resource.Missed, Reason: resource.Unresolved,
+			Detail: fmt.Sprintf("the record cannot be read: %v", err), At: time.Now(),
+		})
+		s.ledger.Done(e.ID)
+		return nil
+	}
+	plan := s.daemon.planner.Plan(record, ref)
+	if plan.Create {
+		s.daemon.metrics.created.WithLabelValues(s.id.AccountID, s.id.Region).Inc()
+	}
+	for _, o := range plan.Outcomes {
+		s.daemon.ended(o)
+	}
+	if len(plan.Jobs) == 0 {
+		s.ledger.Done(e.ID)
+		return nil
+	}
+	s.ledger.Hold(e.ID, plan.Jobs)
+	return s.daemon.tagger.Submit(ctx, plan.Jobs)
+}
+
+// save keeps the ledger on disk until ctx ends. A save that fails is tried again at the next tick: nothing is lost
+// meanwhile, since what is not saved is read again after a crash.
+func (s *scope) save(ctx context.Context, interval time.Duration) error {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if !s.ledger.Due(time.Now()) {
+			continue
+		}
+		if err := s.saveNow(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// saveNow fails only when this process is not the holder of the Scope any more.
+func (s *scope) saveNow(ctx context.Context) error {
+	err := s.ledger.Save(ctx)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return nil
+	case errors.Is(err, checkpoint.ErrFenced):
+		return fmt.Errorf("%s: %w", s.id, err)
+	default:
+		s.log.Error("checkpoint not saved; events since the last one would be read again after a crash", zap.Error(err))
+		return nil
+	}
+}
+
+// flushing is a Ledger that tells the tagger when a scan has ended, so that a batch does not wait for Jobs that won't come.
+type flushing struct {
+	*checkpoint.Ledger
+	flush func()
+}
+
+// FloorRead implements poller.Ledger.
+func (f flushing) FloorRead(end time.Time) { f.Ledger.FloorRead(end); f.flush() }
+
+// HeadRead implements poller.Ledger.
+func (f flushing) HeadRead(end time.Time) { f.Ledger.HeadRead(end); f.flush() }
