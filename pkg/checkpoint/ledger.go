@@ -36,6 +36,7 @@ type Ledger struct {
 	owner    string
 	writer   string // names this Ledger in the states that it writes
 	metrics  *scopeMetrics
+	fresh    bool // there was no State to load
 
 	saving sync.Mutex // one save at a time; guards the next three
 	// version is that of the state last read or written. It is in doubt after a Swap that failed in an unclear way.
@@ -44,7 +45,7 @@ type Ledger struct {
 	saves   int64
 
 	mu        sync.Mutex // guards what follows; never held during a call of the Store
-	fresh     bool       // no State was saved, and Reset was not called yet
+	placed    bool       // the marks are: a State was loaded, or Reset was called
 	fenced    bool
 	floor     Floor
 	watermark Watermark
@@ -113,7 +114,7 @@ func Open(ctx context.Context, store Store, scope event.Scope, opts Options) (*L
 	}
 	l := &Ledger{
 		store: store, scope: scope, interval: opts.Interval, owner: opts.LeaseOwner, writer: rand.Text(),
-		metrics: opts.Metrics.of(scope), version: st.Version, fresh: st.Version == "",
+		metrics: opts.Metrics.of(scope), version: st.Version, fresh: st.Version == "", placed: st.Version != "",
 		seen: st.seen, events: map[eventKey]*openEvent{}, deferred: map[string]*deferredJob{}, restored: st.Deferred,
 	}
 	l.floor.put(st.Marks.Floor)
@@ -132,12 +133,8 @@ func Open(ctx context.Context, store Store, scope event.Scope, opts Options) (*L
 	return l, nil
 }
 
-// Fresh reports that this Scope was never saved and that Reset was not called yet.
-func (l *Ledger) Fresh() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fresh
-}
+// Fresh reports that there was no State to load. Its marks are then placed by Reset; until that nothing is saved.
+func (l *Ledger) Fresh() bool { return l.fresh }
 
 // Marks returns the marks as far as everything is settled. What was read and isn't settled shows only once it is.
 // A backlog span that was added shows once no reading of an older one can overlap it.
@@ -182,14 +179,15 @@ func (l *Ledger) Begin(s event.Stream, id string, at time.Time) event.Verdict {
 
 // Reset places the marks at a start, before anything is read: the first Floor of a fresh Scope, or a later one with a
 // span for the time between, after an outage. Spans are added to those there are, none is removed; the Watermark does
-// not go back; the cursor stays as it is, or goes if m has none. It refuses to lower the Floor, or to raise it over time that no span for all names covers, except
-// on a fresh Scope and beyond 90 days. Save at once after it: both go into the state in one write.
+// not go back; the cursor stays as it is, or goes if m has none. But for the first of a fresh Scope it refuses to lower
+// the Floor, or to raise it over time of the last 90 days that no span for all names covers. Save at once after it: all
+// of it goes into the state in one write, and a fresh Scope has no promise before.
 func (l *Ledger) Reset(m event.Marks) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m.Floor, m.Watermark = wholeSecond(m.Floor), wholeSecond(m.Watermark)
 	spans := joinSpans(append(l.backlog.all(), m.Backlog...))
-	if !l.fresh {
+	if l.placed {
 		if m.Floor.Before(l.floor.Time()) {
 			return fmt.Errorf("reset %s: the Floor %s would go back to %s", l.scope, stamp(l.floor.Time()), stamp(m.Floor))
 		}
@@ -197,18 +195,14 @@ func (l *Ledger) Reset(m event.Marks) error {
 		if oldest := m.Floor.Add(-maxAge); from.Before(oldest) {
 			from = oldest
 		}
-		gap := []event.Span{{Start: from, End: m.Floor.Add(-time.Second)}}
-		for _, s := range spans {
-			if s.Names == nil {
-				gap = subtract(gap, s)
-			}
-		}
-		if len(gap) > 0 && !gap[0].End.Before(gap[0].Start) {
-			return fmt.Errorf("reset %s: the Floor would pass %s to %s unread, with no backlog span for it",
-				l.scope, stamp(gap[0].Start), stamp(gap[0].End))
+		if to := m.Floor.Add(-time.Second); !to.Before(from) && !slices.ContainsFunc(spans, func(s event.Span) bool {
+			return s.Names == nil && contains(s, from) && contains(s, to)
+		}) {
+			return fmt.Errorf("reset %s: the Floor would go from %s to %s with no backlog span for the time between",
+				l.scope, stamp(from), stamp(m.Floor))
 		}
 	}
-	l.fresh = false
+	l.placed = true
 	l.floor.put(m.Floor)
 	if m.Watermark.After(l.watermark.Time()) {
 		l.watermark.put(m.Watermark)
@@ -253,8 +247,9 @@ func (l *Ledger) NameRead(c event.Cursor) {
 	l.advance()
 }
 
-// BacklogRead notes that a part of the backlog was read: of a span that Marks has shown, for its names (none: it counts
-// for every span). No stretch may be read twice at the same time. It leaves the spans when its events are settled.
+// BacklogRead notes that a part of the backlog was read: of a span that Marks has shown, and for the same names. No
+// stretch is to be read twice at the same time for the same names. The part leaves the spans when its events are settled,
+// but for its last second, where reading goes on.
 func (l *Ledger) BacklogRead(part event.Span) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

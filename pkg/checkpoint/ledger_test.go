@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -152,7 +153,7 @@ func TestBacklogAndLiveSettleApart(t *testing.T) {
 	wantFloor(t, l, 120)
 	wantBacklog(t, l, span(0, 99))
 	l.Done("old")
-	wantBacklog(t, l, span(50, 99))
+	wantBacklog(t, l, span(49, 99))
 	begin(t, l, event.Backlog, "old", 10, event.New) // it keeps no ids
 	begin(t, l, event.Live, "old", 10, event.InHand)
 	l.Done("old")
@@ -314,16 +315,63 @@ func TestReplayAtMostOnceAnHour(t *testing.T) {
 
 func TestReplayWaitsForAReadingUnderWay(t *testing.T) {
 	l := openLedger(t, checkpoint.NewMemory())
-	if err := l.Reset(event.Marks{Floor: at(100), Backlog: []event.Span{span(0, 99)}}); err != nil {
+	if err := l.Reset(event.Marks{Floor: at(100), Backlog: []event.Span{span(0, 99), span(0, 99, "RunInstances")}}); err != nil {
 		t.Fatal(err)
 	}
-	begin(t, l, event.Backlog, "a", 10, event.New) // the reading of 0 to 49 has begun
+	begin(t, l, event.Backlog, "a", 10, event.New) // the reading of 0 to 49 by name has begun
 	l.Hold("a", []resource.Job{job("a", 10, 1)})
 	l.Unstored(job("a", 10, 1), resource.EC2CreateTags, "ec2:CreateTags")
 	l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now(), []string{"RunInstances"})
+	wantBacklog(t, l, span(0, 99), span(0, 99, "RunInstances"))
+	l.BacklogRead(span(0, 49, "RunInstances")) // and ends: it does not count for the replay
+	wantBacklog(t, l, span(0, 99), span(10, 10, "RunInstances"), span(49, 99, "RunInstances"))
+}
+
+func TestBacklogPartsTakeEffectInOrder(t *testing.T) {
+	l := openLedger(t, checkpoint.NewMemory())
+	if err := l.Reset(event.Marks{Floor: at(100), Backlog: []event.Span{span(0, 99)}}); err != nil {
+		t.Fatal(err)
+	}
+	begin(t, l, event.Backlog, "a", 10, event.New)
+	l.BacklogRead(span(0, 40))
+	l.BacklogRead(span(40, 80))
 	wantBacklog(t, l, span(0, 99))
-	l.BacklogRead(span(0, 49)) // and ends: it does not count for the replay
-	wantBacklog(t, l, span(10, 10, "RunInstances"), span(50, 99))
+	l.Done("a")
+	wantBacklog(t, l, span(80, 99))
+	l.BacklogRead(span(80, 99))
+	wantBacklog(t, l)
+}
+
+func TestBacklogIsBounded(t *testing.T) {
+	l := started(t, checkpoint.NewMemory())
+	begin(t, l, event.Backlog, "a", -500, event.New) // reading has begun
+	for i := range 20 {
+		l.AddBacklog(span(-100*i*i-10, -100*i*i, fmt.Sprint(i%3)))
+		if n := len(l.Marks().Backlog); n > 8 {
+			t.Fatalf("%d spans", n)
+		}
+	}
+	l.AddBacklog(span(-100*24*3600, -95*24*3600)) // CloudTrail has no such events any more
+	store := checkpoint.NewMemory()
+	l = started(t, store)
+	for i := range 20 {
+		l.AddBacklog(span(-1000*i-10, -1000*i, fmt.Sprint(i%3)))
+	}
+	l.AddBacklog(span(-100*24*3600, -95*24*3600))
+	save(t, l)
+	spans := openLedger(t, store).Marks().Backlog
+	if len(spans) > 8 || spans[0].Start.Before(at(-20000)) {
+		t.Fatalf("saved %v", spans)
+	}
+	for i := range 20 {
+		covered := false
+		for _, s := range spans {
+			covered = covered || !s.Start.After(at(-1000*i-10)) && !s.End.Before(at(-1000*i)) && slices.Contains(s.Names, fmt.Sprint(i%3))
+		}
+		if !covered {
+			t.Errorf("span %d is lost: %v", i, spans)
+		}
+	}
 }
 
 func TestResetRefusesToLoseTime(t *testing.T) {
@@ -365,8 +413,7 @@ func TestExpandedJobKeepsItsPartUntilItsChildrenAreSafe(t *testing.T) {
 	l.FloorRead(at(600)) // it holds no mark any more
 	wantFloor(t, l, 600)
 
-	l.Hold("a", []resource.Job{child})
-	l.Finish(parent)
+	l.Expand(parent, []resource.Job{child})
 	save(t, l)
 	if got := openLedger(t, store).Deferred(); len(got) != 1 || got[0].Expand == "" {
 		t.Fatalf("a crash leaves %+v, want the parent", got)
@@ -384,6 +431,31 @@ func TestExpandedJobKeepsItsPartUntilItsChildrenAreSafe(t *testing.T) {
 	if got := openLedger(t, store).Deferred(); len(got) != 0 {
 		t.Fatalf("a crash leaves %+v, want nothing", got)
 	}
+}
+
+// After a crash between job# and seen# parts a deferred Job is there, and its event is read again. What becomes of the Job
+// says nothing of the event's others.
+func TestRestoredJobDoesNotSettleItsEvent(t *testing.T) {
+	store := checkpoint.NewMemory()
+	l := started(t, store)
+	save(t, l)
+	parent := job("a", 70, 0)
+	parent.Expand = resource.ExpandInstanceVolumes
+	other := openLedger(t, store)
+	begin(t, other, event.Live, "a", 70, event.New)
+	other.Hold("a", []resource.Job{parent, job("a", 70, 1)})
+	other.Defer(parent)
+	save(t, other)
+
+	l = openLedger(t, store)
+	begin(t, l, event.Live, "a", 70, event.New)
+	l.Expand(parent, nil)
+	if n, _ := l.Unsettled(); n != 1 {
+		t.Fatal("settled before its Jobs are known")
+	}
+	l.Hold("a", []resource.Job{job("a", 70, 1)})
+	l.Finish(job("a", 70, 1))
+	begin(t, l, event.Live, "a", 70, event.Settled)
 }
 
 func TestDue(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 func (l *Ledger) Due(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fresh || l.fenced {
+	if !l.placed || l.fenced {
 		return false
 	}
 	waited := now.Sub(l.lastSave)
@@ -81,7 +81,7 @@ func (l *Ledger) save(ctx context.Context) (wrote bool, err error) {
 		l.mu.Unlock()
 		return false, ErrFenced
 	}
-	if l.fresh { // the marks were never placed: there is nothing to say yet
+	if !l.placed { // the marks were never placed: there is nothing to say yet
 		l.mu.Unlock()
 		return false, nil
 	}

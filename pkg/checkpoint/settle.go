@@ -7,9 +7,8 @@ import (
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
-// Hold gives an event its Jobs, or more of them: they are outstanding until Finish, Defer or Unstored says otherwise.
-// When a Job turns out to stand for several, Hold those before finishing that one. Without Jobs it is Done.
-// An event that is settled already may be held again by way of one of its deferred Jobs.
+// Hold gives an event the Jobs of its Record, all at once: they are outstanding until Finish, Defer, Unstored or Expand says
+// otherwise. Without Jobs it is Done.
 func (l *Ledger) Hold(id string, jobs []resource.Job) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -19,17 +18,42 @@ func (l *Ledger) Hold(id string, jobs []resource.Job) {
 		if len(jobs) == 0 {
 			return
 		}
-		e = &openEvent{at: jobs[0].Event.Time, jobs: map[string]struct{}{}}
-		l.events[k] = e
+		e = l.reopen(k, jobs[0].Event.Time)
 	}
 	e.held = true
-	for _, j := range jobs {
-		e.jobs[jobPart(j)] = struct{}{}
-	}
+	e.add(jobs)
 	l.settle(k, e)
 }
 
-// Done says that an event has no Jobs, or that Hold was given them all.
+// Expand finishes a Job that turned out to stand for others, and makes those outstanding. Its event may be settled already,
+// when the Job was deferred: it then holds no mark, but the Job stays stored until the others are safe.
+func (l *Ledger) Expand(j resource.Job, jobs []resource.Job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := keyOf(j.Event.ID)
+	e := l.events[k]
+	if e == nil {
+		e = l.reopen(k, j.Event.Time)
+	}
+	e.add(jobs)
+	l.drop(j)
+	l.release(j, false)
+}
+
+// reopen takes up an event that is settled.
+func (l *Ledger) reopen(k eventKey, at time.Time) *openEvent {
+	e := &openEvent{at: at, held: true, jobs: map[string]struct{}{}}
+	l.events[k] = e
+	return e
+}
+
+func (e *openEvent) add(jobs []resource.Job) {
+	for _, j := range jobs {
+		e.jobs[jobPart(j)] = struct{}{}
+	}
+}
+
+// Done says that an event has no Jobs.
 func (l *Ledger) Done(id string) { l.Hold(id, nil) }
 
 // Finish notes that a Job has ended in an Outcome. A Job that nothing is known of is nothing to note.

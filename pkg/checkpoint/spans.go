@@ -15,13 +15,15 @@ const maxAge = 90 * 24 * time.Hour
 
 // backlog is the past that is still to be read.
 //
-// A part counts as read for the spans that were there before its reading began, and for no others: a replay asks for
-// events that such a reading may just have shown and let go. The Ledger isn't told when a reading begins. So a span that
-// overlaps one which the poller has been shown waits, and is shown when that one is read. Both kinds are saved.
+// A part that was read counts for the spans with its names that were there before its reading began, and for no others: a
+// replay asks for events that such a reading may just have shown and let go. The Ledger isn't told when a reading begins.
+// So a span that overlaps one with the same names which the poller has been shown waits, and is shown when that one
+// is read. Both kinds are saved. Parts take effect in the order in which they were read.
 type backlog struct {
 	shown   []event.Span // what the poller knows of
 	waiting []event.Span // not shown yet
 	parts   []*readPart  // read, and not settled yet
+	touched bool         // a reading has shown an event, or ended
 }
 
 // readPart is a part of the backlog that was read and has events that aren't settled.
@@ -30,22 +32,25 @@ type readPart struct {
 	open int // begun events of the Backlog stream in it that aren't settled
 }
 
-// add takes up a span: shown at once if no shown one overlaps it.
+// add takes up a span: shown at once if it overlaps nothing that may be half read.
 func (b *backlog) add(s event.Span) {
-	s = cleanSpan(s)
-	if s.End.Before(s.Start) {
+	if s = cleanSpan(s); s.End.Before(s.Start) {
+		return
+	}
+	if !b.touched {
+		b.shown = joinSpans(append(b.shown, s))
 		return
 	}
 	b.waiting = joinSpans(append(b.waiting, s))
 	b.promote()
 }
 
-// promote shows the waiting spans that no reading under way can overlap.
+// promote shows the waiting spans that no reading under way can count for.
 func (b *backlog) promote() {
 	b.waiting = slices.DeleteFunc(b.waiting, func(w event.Span) bool {
-		if len(b.shown) >= maxSpans ||
-			slices.ContainsFunc(b.shown, func(s event.Span) bool { return overlaps(s, w) }) ||
-			slices.ContainsFunc(b.parts, func(p *readPart) bool { return overlaps(p.span, w) }) {
+		clash := func(s event.Span) bool { return overlaps(s, w) && slices.Equal(s.Names, w.Names) }
+		if len(b.shown) >= maxSpans || slices.ContainsFunc(b.shown, clash) ||
+			slices.ContainsFunc(b.parts, func(p *readPart) bool { return clash(p.span) }) {
 			return false
 		}
 		b.shown = append(b.shown, w)
@@ -56,12 +61,13 @@ func (b *backlog) promote() {
 
 // put replaces everything, at a start, when nothing is being read.
 func (b *backlog) put(spans []event.Span) {
-	b.waiting, b.parts = nil, nil
+	b.waiting, b.parts, b.touched = nil, nil, false
 	b.shown = joinSpans(slices.Clone(spans))
 }
 
 // begun notes an event of the Backlog stream that isn't settled.
 func (b *backlog) begun(at time.Time) {
+	b.touched = true
 	for _, p := range b.parts {
 		if contains(p.span, at) {
 			p.open++
@@ -79,26 +85,24 @@ func (b *backlog) settled(at time.Time) bool {
 	return b.remove()
 }
 
-// read notes that a part was read; open is how many of its events aren't settled. It reports whether it was removed.
+// read notes that a part was read; open is how many of its events aren't settled. It reports whether the spans changed.
 func (b *backlog) read(s event.Span, open int) bool {
+	b.touched = true
 	b.parts = append(b.parts, &readPart{span: cleanSpan(s), open: open})
 	return b.remove()
 }
 
 func (b *backlog) remove() bool {
-	n := len(b.parts)
-	b.parts = slices.DeleteFunc(b.parts, func(p *readPart) bool {
-		if p.open > 0 {
-			return false
-		}
-		b.shown = subtract(b.shown, p.span)
-		return true
-	})
-	if len(b.parts) == n {
-		return false
+	removed := false
+	for len(b.parts) > 0 && b.parts[0].open == 0 {
+		b.shown = subtract(b.shown, b.parts[0].span)
+		b.parts = b.parts[1:]
+		removed = true
 	}
-	b.promote()
-	return true
+	if removed {
+		b.promote()
+	}
+	return removed
 }
 
 // trim drops what lies before oldest.
@@ -142,23 +146,16 @@ func contains(s event.Span, at time.Time) bool { return !at.Before(s.Start) && !
 
 func overlaps(a, b event.Span) bool { return !a.End.Before(b.Start) && !b.End.Before(a.Start) }
 
-// covers reports whether reading the names of a reads all names of b.
-func covers(a, b []string) bool {
-	if a == nil {
-		return true
-	}
-	return b != nil && !slices.ContainsFunc(b, func(n string) bool { return !slices.Contains(a, n) })
-}
-
 func sortSpans(spans []event.Span) {
 	slices.SortStableFunc(spans, func(a, b event.Span) int { return a.Start.Compare(b.Start) })
 }
 
-// subtract removes a part that was read from those spans all of whose names it covers.
+// subtract removes a part that was read from the spans with the same names. What is left after it begins with its last
+// second: that is where reading goes on.
 func subtract(spans []event.Span, part event.Span) []event.Span {
 	var left []event.Span
 	for _, s := range spans {
-		if !overlaps(s, part) || !covers(part.Names, s.Names) {
+		if !overlaps(s, part) || !slices.Equal(s.Names, part.Names) {
 			left = append(left, s)
 			continue
 		}
@@ -166,7 +163,7 @@ func subtract(spans []event.Span, part event.Span) []event.Span {
 			left = append(left, event.Span{Start: s.Start, End: part.Start.Add(-time.Second), Names: s.Names})
 		}
 		if part.End.Before(s.End) {
-			left = append(left, event.Span{Start: part.End.Add(time.Second), End: s.End, Names: s.Names})
+			left = append(left, event.Span{Start: part.End, End: s.End, Names: s.Names})
 		}
 	}
 	return left
