@@ -77,6 +77,7 @@ type openEvent struct {
 	held          bool   // its Jobs are known
 	jobs          map[string]struct{}
 	unstored      bool // one of its Jobs is: its id is never noted durably
+	again         bool // a replay came by before it was settled: it is to be read once more
 }
 
 // nameRead is a cursor that takes effect when the events begun before it are settled.
@@ -173,6 +174,9 @@ func (l *Ledger) Begin(s event.Stream, id string, at time.Time) event.Verdict {
 	case s == event.Backlog && !e.backlog:
 		e.backlog = true
 		l.backlog.begun(e.at)
+	}
+	if s == event.Backlog && e.unstored {
+		e.again = true
 	}
 	return verdict
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -168,7 +169,8 @@ func (l *Ledger) snapshot() (snapshot, error) {
 	s.state.Marks.Floor, s.state.Marks.Watermark = floor, l.watermark.Time()
 	s.state.Marks.Backlog, s.state.Marks.Cursor = spans, cloneCursor(l.cursor)
 
-	for part, d := range l.deferred {
+	for _, part := range slices.Sorted(maps.Keys(l.deferred)) {
+		d := l.deferred[part]
 		if d.dirty {
 			data, err := json.Marshal(d.job)
 			if err != nil {
@@ -181,7 +183,8 @@ func (l *Ledger) snapshot() (snapshot, error) {
 		}
 		s.changes[part] = d.change
 	}
-	for minute, m := range l.seen {
+	for _, minute := range slices.Sorted(maps.Keys(l.seen)) {
+		m := l.seen[minute]
 		switch {
 		case minute < minuteOf(floor) && m.stored:
 			s.drop = append(s.drop, seenPart(minute))

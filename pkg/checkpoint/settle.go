@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
@@ -125,6 +126,9 @@ func (l *Ledger) settle(k eventKey, e *openEvent) {
 	}
 	delete(l.events, k)
 	l.changes++
+	if e.again {
+		l.addBacklog(event.Span{Start: e.at, End: e.at})
+	}
 	if e.live {
 		l.seen.add(k, e.at, !e.unstored)
 	}
