@@ -202,7 +202,7 @@ func (u *rules) names(r *event.Record, h home) []named {
 func (u *rules) byARN(r *event.Record, values [][]string) []named {
 	var found []named
 	for _, v := range r.Lookup(u.arn) {
-		if arn, err := event.ParseARN(strings.TrimSuffix(v, ":*")); err == nil {
+		if arn, err := event.ParseARN(v); err == nil {
 			found = append(found, named{arn.String(), tail(arn)})
 		}
 	}

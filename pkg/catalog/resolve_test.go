@@ -78,6 +78,7 @@ func TestResolveNamesTheResource(t *testing.T) {
 		{"a copy is the target", "rds:CopyDBSnapshot", `{"sourceDBSnapshotIdentifier":"arn:aws:rds:eu-west-1:111122223333:snapshot:old","targetDBSnapshotIdentifier":"new"}`, `null`, "arn:aws:rds:eu-west-1:111122223333:snapshot:new", "new"},
 		{"RDS without the outer member", "rds:CreateDBInstanceReadReplica", `{}`, `{"dBInstance":{"dBInstanceArn":"arn:aws:rds:eu-west-1:111122223333:db:d"}}`, "arn:aws:rds:eu-west-1:111122223333:db:d", "d"},
 		{"an outer member left out", "ecs:CreateCluster", `{}`, `{"clusterArn":"arn:aws:ecs:eu-west-1:111122223333:cluster/c"}`, "arn:aws:ecs:eu-west-1:111122223333:cluster/c", "c"},
+		{"an outer member left out, and no ARN", "route53:CreateHealthCheck", `{}`, `{"id":"hc-1"}`, "arn:aws:route53:::healthcheck/hc-1", "hc-1"},
 		{"keys in another case", "secretsmanager:CreateSecret", `{"name":"s"}`, `{"ARN":"arn:aws:secretsmanager:eu-west-1:111122223333:secret:s-AbCdEf"}`, "arn:aws:secretsmanager:eu-west-1:111122223333:secret:s-AbCdEf", ""},
 		{"secret without a response", "secretsmanager:CreateSecret", `{"name":"s"}`, `null`, "", "s"},
 		{"Auto Scaling group", "autoscaling:CreateAutoScalingGroup", `{"autoScalingGroupName":"g"}`, `null`, "", "g"},
@@ -89,10 +90,10 @@ func TestResolveNamesTheResource(t *testing.T) {
 		{"rule on another bus", "events:PutRule", `{"name":"r","eventBusName":"b"}`, `null`, "arn:aws:events:eu-west-1:111122223333:rule/b/r", "r"},
 		{"rule on a bus named by ARN", "events:PutRule", `{"name":"r","eventBusName":"arn:aws:events:eu-west-1:111122223333:event-bus/b"}`, `null`, "arn:aws:events:eu-west-1:111122223333:rule/b/r", "r"},
 		{"ARN in a request", "cloudtrail:CreateTrail", `{"name":"arn:aws:cloudtrail:eu-west-1:111122223333:trail/t"}`, `null`, "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t", "t"},
+		{"ARN of something else in a request", "cloudtrail:CreateTrail", `{"name":"arn:aws:cloudtrail:eu-west-1:111122223333:channel/t"}`, `null`, "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t", "t"},
 		{"several tasks", "ecs:RunTask", `{}`, `{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/1"},{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/2"}]}`, "arn:aws:ecs:eu-west-1:111122223333:task/c/1 arn:aws:ecs:eu-west-1:111122223333:task/c/2", "1 2"},
 		{"the same one twice", "ecs:RunTask", `{}`, `{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/1"},{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/1"}]}`, "arn:aws:ecs:eu-west-1:111122223333:task/c/1", "1"},
-		{"an ARN under a name that no model has", "acm-pca:CreateCertificateAuthority", `{}`, `{"certificateAuthorityArn":"arn:aws:acm-pca:eu-west-1:111122223333:certificate-authority/1"}`, "arn:aws:acm-pca:eu-west-1:111122223333:certificate-authority/1", "1"},
-		{"found by its form", "ecs:CreateCluster", `{}`, `{"thing":{"is":"arn:aws:ecs:eu-west-1:111122223333:cluster/c","role":"arn:aws:iam::111122223333:role/c"}}`, "arn:aws:ecs:eu-west-1:111122223333:cluster/c", "c"},
+		{"an ARN under a name that no model has", "ecs:CreateCluster", `{}`, `{"thing":{"is":"arn:aws:ecs:eu-west-1:111122223333:cluster/c","role":"arn:aws:iam::111122223333:role/c"}}`, "arn:aws:ecs:eu-west-1:111122223333:cluster/c", "c"},
 		{"rule of a security group", "ec2:AuthorizeSecurityGroupIngress", `{"groupId":"sg-1"}`, `{"securityGroupRuleSet":{"items":[{"securityGroupRuleId":"sgr-1"}]}}`, "arn:aws:ec2:eu-west-1:111122223333:security-group-rule/sgr-1", "sgr-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
