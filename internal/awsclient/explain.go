@@ -71,7 +71,8 @@ func codeHint(code string, err error) string {
 		return "the clock of this host is wrong; set it by NTP"
 	case "OptInRequired", "SubscriptionRequiredException":
 		return "enable the Region or the service in this account, or take it out of `regions`"
-	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "AuthorizationError":
+	}
+	if Denied(err) {
 		return deniedHint(err)
 	}
 	return ""

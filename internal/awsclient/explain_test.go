@@ -61,6 +61,20 @@ func TestHints(t *testing.T) {
 	}
 }
 
+func TestDeniedIsOnlyWhatAGrantMends(t *testing.T) {
+	for c, want := range map[string]bool{
+		"AccessDenied": true, "AccessDeniedException": true, "UnauthorizedOperation": true,
+		"ExpiredToken": false, "UnrecognizedClientException": false, "ThrottlingException": false,
+	} {
+		if got := awsclient.Denied(called("CloudTrail", "LookupEvents", code(c))); got != want {
+			t.Errorf("%s: denied = %v, want %v", c, got, want)
+		}
+	}
+	if awsclient.Denied(nil) || awsclient.Denied(errors.New("AccessDenied")) {
+		t.Error("denied by text, or by nothing")
+	}
+}
+
 func TestExplainKeepsTheErrorOnOneLine(t *testing.T) {
 	cause := &smithy.GenericAPIError{Code: "AccessDenied", Message: "not\nauthorized\tto do that"}
 	err := awsclient.Explain(called("STS", "GetCallerIdentity", cause))
