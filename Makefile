@@ -1,0 +1,116 @@
+# autotagd: what a person and CI run. `make help` lists it.
+#
+# It needs Go (the version in go.mod), a C compiler for the race detector, and Python 3.11 or newer for the test against moto.
+# Tools are built from tools/go.mod into bin/tools.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# No test and no demo may ask the machine's metadata address for credentials.
+export AWS_EC2_METADATA_DISABLED := true
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+TOOLS := bin/tools
+GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [[ -e $$f ]] && echo "$$f"; done)
+
+# Every test runs with these; ARGS adds to them: make test ARGS='-run TestHints ./internal/awsclient'
+TESTFLAGS := -race -shuffle=on -timeout=10m
+ARGS ?=
+FUZZTIME ?= 10s
+BENCHCOUNT ?= 1
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
+
+.PHONY: build
+build: ## bin/autotagd, static; the same bytes from the same commit and Go
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
+	  -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/autotagd ./cmd/autotagd
+
+.PHONY: demo
+demo: build ## the daemon against an AWS in the process; ARGS='--duration 30s' ends it
+	bin/autotagd demo $(ARGS)
+
+.PHONY: test
+test: needs-race needs-moto ## every test, with the race detector; under three minutes once the build cache is warm
+	AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(TESTFLAGS) $(or $(ARGS),./...)
+
+.PHONY: check
+check: format vet lint tidy generated imports slow ## what a change must pass beside the tests
+
+.PHONY: format
+format: $(TOOLS)/gofumpt
+	@found=$$($(TOOLS)/gofumpt -l $(GOFILES)); [[ -z $$found ]] || { printf 'not formatted, run make fmt:\n%s\n' "$$found" >&2; exit 1; }
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(TOOLS)/staticcheck
+	$(TOOLS)/staticcheck ./...
+
+.PHONY: tidy
+tidy:
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+# Generating again must change nothing; on a tree with changes of its own too, so not by `git diff --exit-code`.
+.PHONY: generated
+generated:
+	@state() { git diff | sha256sum; git ls-files --others --exclude-standard | sort | xargs -r -d '\n' sha256sum; }; \
+	before=$$(state); $(GO) generate ./...; [[ $$(state) == "$$before" ]] || \
+	  { echo 'generated files were out of date: go generate ./... has changed them, commit them' >&2; exit 1; }
+
+.PHONY: imports
+imports:
+	$(GO) test -count=1 ./internal/archtest
+
+# Tests that take longer than `make test` should are behind AUTOTAGD_SLOW; the packages that have some run again, with them.
+.PHONY: slow
+slow: needs-race needs-moto
+	@dirs=$$(git grep -l --untracked 'Getenv("AUTOTAGD_SLOW")' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
+	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
+	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 $(GO) test -race -shuffle=on -timeout=15m $$dirs; fi
+
+.PHONY: bench
+bench: ## every benchmark, with the figures that the README quotes
+	@dirs=$$(git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
+	set -x; $(GO) test -run='^$$' -bench=. -benchmem -count=$(BENCHCOUNT) -timeout=30m $(or $(ARGS),$$dirs)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@git grep -h -o --untracked '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' >/dev/null || { echo 'no fuzz target' >&2; exit 1; }
+	@git grep --untracked -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' | while IFS=: read -r file func; do \
+	  (set -x; $(GO) test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")"); done
+
+.PHONY: fmt
+fmt: $(TOOLS)/gofumpt ## format every Go file
+	$(TOOLS)/gofumpt -w $(GOFILES)
+
+.PHONY: tools
+tools: $(TOOLS)/staticcheck $(TOOLS)/gofumpt $(TOOLS)/benchstat ## the pinned tools, in bin/tools
+
+$(TOOLS)/staticcheck: PACKAGE := honnef.co/go/tools/cmd/staticcheck
+$(TOOLS)/gofumpt: PACKAGE := mvdan.cc/gofumpt
+$(TOOLS)/benchstat: PACKAGE := golang.org/x/perf/cmd/benchstat
+$(TOOLS)/%: tools/go.mod tools/go.sum
+	$(GO) build -C tools -buildvcs=false -o '$(CURDIR)/$@' $(PACKAGE)
+	@touch '$@' # go leaves the file as it is when the build is the same
+
+.PHONY: needs-moto
+needs-moto:
+	@test/moto/setup >/dev/null
+
+.PHONY: needs-race
+needs-race:
+	@[[ $$($(GO) env CGO_ENABLED) == 1 ]] && command -v "$$($(GO) env CC)" >/dev/null || { \
+	  echo 'the race detector needs cgo and a C compiler; on Debian: apt-get install gcc libc6-dev' >&2; exit 1; }
+
+.PHONY: clean
+clean: ## what the build made; not Go's cache
+	rm -rf bin test/moto/.venv
