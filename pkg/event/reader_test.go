@@ -125,6 +125,7 @@ func TestReader(t *testing.T) {
 		{"broken pretty-printed", "{\n  \"x\" {\n    \"y\": 1\n  },\n  \"z\": \"}\"\n}\n" + a, "! a"},
 		{"pretty-printed cut off", "{\n  \"x\": {\n    \"y\": 1\n" + a + "\n" + pretty, "! a p"},
 		{"pretty-printed, bracket of the wrong kind", "{\n  \"x\": [\n    1\n  },\n  \"y\": 2\n}\n" + a, "! a"},
+		{"cut line, files cut", `{"a":` + "\n" + `{"Records":[` + b + "\n" + a + "\n" + c, "! b a c !"},
 		{"end in a record", a + "\n" + `{"eventID":"b"`, "a !"},
 		{"end in a string", `{"eventID":"b`, "!"},
 
@@ -250,10 +251,26 @@ func TestReaderHoldsOneRecordAtATime(t *testing.T) {
 			if n != test.want {
 				t.Errorf("%d answers, want %d", n, test.want)
 			}
+			runtime.ReadMemStats(&m)
+			if total := m.TotalAlloc - before.TotalAlloc; total > 256<<20 {
+				t.Errorf("%d MiB allocated in all: something is read again and again", total>>20)
+			}
 			if limit := before.HeapAlloc + 2<<20; most > limit && test.name != "a record beyond the limit" {
 				t.Errorf("%d MiB held", most>>20)
 			}
 		})
+	}
+}
+
+func TestReaderRefusesWhatIsTooLong(t *testing.T) {
+	const most = 32 << 20
+	at := func(n int) string { return `{"eventID":"` + strings.Repeat("x", n-len(`{"eventID":""}`)) + `"}` }
+	r := event.NewReader(strings.NewReader(at(most) + "\n" + at(most+1) + "\n" + `[` + at(most+1) + `,{"eventID":"a"}]`))
+	for i, want := range []string{"", "longer than 32 MiB", "longer than 32 MiB", ""} {
+		_, _, err := r.Next()
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("record %d: %v, want %q", i+1, err, want)
+		}
 	}
 }
 

@@ -45,11 +45,11 @@ func (r *Reader) next() ([]byte, error) {
 // object reads an object that is in no list; its first byte was read. If it turns out to be a file of Records it returns
 // nil, and the records come one by one.
 func (r *Reader) object() ([]byte, error) {
-	oneLine := len(r.again) > 0 // see resync
+	oneLine := len(r.again) > 0 // read again by resync, and not a third time
 	r.begin()
 	c := byte('{')
 	for {
-		if c == '[' && !oneLine && r.atRecords() {
+		if c == '[' && r.atRecords() {
 			r.inList, r.inObject, r.broken = true, true, false
 			return nil, nil
 		}
