@@ -15,11 +15,11 @@ const (
 	// ones go Unstored. hardStored bounds memory where now and then one succeeds.
 	maxStored  = 200
 	stuckAfter = 10 * time.Minute
-	hardStored = 5000
+	hardStored = 2000
 
 	probeInterval = time.Minute
 	minRetry      = time.Minute // of a deferred Job, doubling
-	maxRetry      = 10 * time.Minute
+	maxRetry      = 30 * time.Minute
 	idleAfter     = 10 * time.Minute // what did nothing for so long is forgotten
 
 	// deniedInRow refusals without a success between them: the action is taken to be denied as such, and its batches are no
@@ -230,7 +230,7 @@ func (t *Tagger) rouse(tk *task, now time.Time) {
 
 // trouble notes an attempt that failed for a whole group, and returns when the next one is due.
 func (t *Tagger) trouble(g *group, now time.Time) time.Time {
-	if g.notBefore.Before(now) { // not counted twice for calls that were under way together
+	if !g.notBefore.After(now) { // not counted twice for calls that were under way together
 		g.failures++
 		g.notBefore = now.Add(backoff(g.failures))
 	}

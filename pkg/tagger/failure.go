@@ -22,7 +22,7 @@ func (r *run) failed(part []*task, err error) {
 		r.later(part, c, err)
 	case classUnavailable:
 		// Once may be anything; again, one resource may be to blame.
-		if len(part) > 1 && part[0].job.Attempts >= 2 && r.fails < failsInRow {
+		if len(part) > 1 && part[0].job.Attempts >= 2 && r.fails < outageInRow {
 			r.first(halves(part)...)
 			return
 		}
@@ -51,7 +51,7 @@ func (r *run) split(part []*task, c class, err error) {
 		r.one(part[0], c, err.Error())
 		return
 	}
-	if r.fails >= failsInRow {
+	if r.fails >= failsInRow { // none of them to blame, it seems
 		r.later(part, c, err)
 		return
 	}
@@ -124,7 +124,7 @@ func (r *run) later(part []*task, c class, err error) {
 	next := now.Add(backoff(attempts + 1))
 	for _, tk := range part {
 		at := next
-		if c == classUnavailable || c == classCredentials {
+		if c != classThrottled && c != classDenied {
 			at = r.trouble(tk.group, now)
 		}
 		r.fail(tk, reasonOf(c), err.Error(), at, now)

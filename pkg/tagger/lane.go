@@ -120,12 +120,11 @@ func (t *Tagger) open(q *queue) bool {
 func (t *Tagger) dispatch(now time.Time) []batch {
 	var batches []batch
 	for _, l := range t.lanes {
-		if len(l.queues) == 0 {
-			continue
-		}
-		queues := make([]*queue, 0, len(l.queues))
+		var queues []*queue
 		for _, q := range l.queues {
-			queues = append(queues, q)
+			if !t.ready(q).After(now) && t.open(q) {
+				queues = append(queues, q)
+			}
 		}
 		slices.SortFunc(queues, func(a, b *queue) int { return a.due.Compare(b.due) })
 		for _, q := range queues {

@@ -33,6 +33,8 @@ const (
 
 	// failsInRow calls of one batch without a success between them end its taking apart; the rest is tried again later.
 	failsInRow = 16
+	// outageInRow is the same for server errors, where an outage is likelier than a resource that is to blame.
+	outageInRow = 4
 
 	// unreadableAge: a resource whose tags can't be read is tagged by its create event only while that is younger. Later
 	// somebody may long have corrected what we would overwrite.

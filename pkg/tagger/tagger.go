@@ -100,6 +100,9 @@ func (t *Tagger) Submit(ctx context.Context, jobs []resource.Job) error {
 
 func (t *Tagger) submit(ctx context.Context, j resource.Job) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		t.mu.Lock()
 		if t.closed || t.ended {
 			t.mu.Unlock()
@@ -119,7 +122,6 @@ func (t *Tagger) submit(ctx context.Context, j resource.Job) error {
 		select {
 		case <-room:
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 }
