@@ -36,6 +36,7 @@ type cursor struct {
 	style        yaml.Style
 	line, column int // from 0
 	text         []rune
+	folded       int // line breaks of a fold in double quotes that was gone over, still to come in the value
 }
 
 func (c *cursor) enter() {
@@ -73,8 +74,7 @@ func (c *cursor) settle(r rune) {
 		for !c.atEnd() && blank(c.text[c.column]) {
 			c.column++
 		}
-		joined := c.style&yaml.DoubleQuotedStyle != 0 && c.column == len(c.text)-1 && c.text[c.column] == '\\'
-		if !c.atEnd() && !joined {
+		if !c.atEnd() && !c.joined() {
 			return
 		}
 		if !c.nextLine() {
@@ -84,11 +84,18 @@ func (c *cursor) settle(r rune) {
 	}
 }
 
+// joined reports whether the line ends here, with a backslash that joins it to the next.
+func (c *cursor) joined() bool {
+	return c.style&yaml.DoubleQuotedStyle != 0 && c.column == len(c.text)-1 && c.text[c.column] == '\\'
+}
+
 // pass goes over what stands for r in the text.
 func (c *cursor) pass(r rune) bool {
-	double := c.style&yaml.DoubleQuotedStyle != 0
+	if c.style&yaml.DoubleQuotedStyle != 0 && (blank(r) || r == '\n') {
+		return c.passSpace(r)
+	}
 	switch {
-	case double && !c.atEnd() && c.text[c.column] == '\\':
+	case c.style&yaml.DoubleQuotedStyle != 0 && !c.atEnd() && c.text[c.column] == '\\':
 		return c.escape()
 	case r == '\n':
 		c.nextLine()
@@ -105,6 +112,40 @@ func (c *cursor) pass(r rune) bool {
 	found := !c.atEnd() && c.text[c.column] == r
 	c.column++
 	return found
+}
+
+// passSpace is pass in double quotes, where a line break may stand in a fold or be escaped, and a fold has a line break less than lines end in it.
+func (c *cursor) passSpace(r rune) bool {
+	if c.folded > 0 && r == '\n' {
+		c.folded--
+		return true
+	}
+	for c.joined() {
+		c.nextLine()
+	}
+	if !c.onlyBlank() {
+		if c.text[c.column] == '\\' {
+			return c.escape()
+		}
+		c.column++
+		return blank(r)
+	}
+	breaks := 0
+	for more := true; more && c.onlyBlank(); breaks++ {
+		more = c.nextLine()
+	}
+	c.folded = max(breaks-2, 0)
+	return true
+}
+
+// onlyBlank reports whether the rest of the line is blank.
+func (c *cursor) onlyBlank() bool {
+	for i := c.column; i < len(c.text); i++ {
+		if !blank(c.text[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // escape goes over an escape of a double-quoted scalar.

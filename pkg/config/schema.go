@@ -4,6 +4,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -65,32 +66,42 @@ func plain(c check) func(*string) value {
 	return func(p *string) value { return text{p, c} }
 }
 
-// matching is a check by a regular expression.
-func matching(pattern *regexp.Regexp, noun, want string) check {
-	return func(s string) (string, string) {
-		if pattern.MatchString(s) {
-			return "", ""
-		}
-		return "not " + noun + ": " + quote(s), want
+// refuse says that s is not the noun it should be, unless it is.
+func refuse(s string, is bool, noun, want string) (string, string) {
+	if is {
+		return "", ""
 	}
+	return "not " + noun + ": " + quote(s), want
+}
+
+// isWord reports whether s has from least to most characters, all of them ASCII letters, digits or in others.
+func isWord(s, others string, least, most int) bool {
+	for _, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && !strings.ContainsRune(others, r) {
+			return false
+		}
+	}
+	return len(s) >= least && len(s) <= most
+}
+
+// inNames are the characters beside letters and digits that IAM allows in names.
+const inNames = "_+=,.@-"
+
+func isRegion(s string) bool {
+	return regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]+$`).MatchString(s)
 }
 
 func region(s string) (string, string) {
-	if s == AllRegions {
-		return "", ""
-	}
-	return matching(regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$`), "a Region", "want its name, as eu-west-1, or all alone")(s)
+	return refuse(s, s == AllRegions || isRegion(s), "a Region", "want its name, as eu-west-1, or all alone")
 }
 
 func oneRegion(s string) (string, string) {
-	if s == "" {
-		return "", ""
-	}
-	return matching(regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$`), "a Region", "want its name, as eu-west-1")(s)
+	return refuse(s, s == "" || isRegion(s), "a Region", "want its name, as eu-west-1")
 }
 
 func service(s string) (string, string) {
-	return matching(regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`), "a service", "want its short name, as ec2 or s3")(s)
+	return refuse(s, isWord(s, "-", 1, 64) && s == strings.ToLower(s) && s[0] != '-', "a service", "want its short name, as ec2 or s3")
 }
 
 func path(s string) (string, string) {
@@ -101,33 +112,31 @@ func path(s string) (string, string) {
 }
 
 func roleARN(s string) (string, string) {
-	return matching(regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([\x21-\x7e]+/)*[\w+=,.@-]{1,64}$`),
-		"an IAM role ARN", "want arn:aws:iam::<account>:role/<name>")(s)
+	is := regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([\x21-\x7e]+/)?[\w+=,.@-]+$`).MatchString(s)
+	return refuse(s, is, "an IAM role ARN", "want arn:aws:iam::<account>:role/<name>")
 }
 
 func roleName(s string) (string, string) {
-	return matching(regexp.MustCompile(`^[\w+=,.@-]{1,64}$`), "a role's name", "want it as IAM shows it, without path or ARN")(s)
+	return refuse(s, isWord(s, inNames, 1, 64), "a role's name", "want it as IAM shows it, without path or ARN")
 }
 
 func roleGlob(s string) (string, string) {
-	return matching(regexp.MustCompile(`^[\w+=,.@*?-]{1,128}$`), "a role's name", "want it without path or ARN; * stands for anything, ? for one character")(s)
+	return refuse(s, isWord(s, inNames+"*?", 1, 128), "a role's name", "want it without path or ARN; * stands for anything, ? for one character")
 }
 
 func externalID(s string) (string, string) {
-	const want = "want 2 to 1224 letters, digits and + = , . @ : / - _"
-	if len(s) > 1224 { // more than a regular expression can count
-		return "not an external id: " + quote(s), want
-	}
-	return matching(regexp.MustCompile(`^[\w+=,.@:/-]{2,}$`), "an external id", want)(s)
+	return refuse(s, isWord(s, inNames+":/", 2, 1224), "an external id", "want 2 to 1224 letters, digits and "+spaced(inNames+":/"))
 }
 
 func accountID(s string) (string, string) {
-	return matching(regexp.MustCompile(`^[0-9]{12}$`), "an account id", "want its 12 digits")(s)
+	return refuse(s, regexp.MustCompile(`^[0-9]{12}$`).MatchString(s), "an account id", "want its 12 digits")
 }
 
 func tableName(s string) (string, string) {
-	return matching(regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`), "a table's name", "want 3 to 255 letters, digits and _ . -")(s)
+	return refuse(s, isWord(s, "_.-", 3, 255), "a table's name", "want 3 to 255 letters, digits and "+spaced("_.-"))
 }
+
+func spaced(s string) string { return strings.Join(strings.Split(s, ""), " ") }
 
 func listen(s string) (string, string) {
 	const want = "want HOST:PORT, as 127.0.0.1:9464"

@@ -141,7 +141,6 @@ func newEnv(table []variable) (*cel.Env, error) {
 		cel.StdLib(),
 		cel.ClearMacros(),
 		cel.Macros(cel.GlobalMacro("has", 1, expandHas)),
-		cel.DefaultUTCTimeZone(true),
 		cel.ParserExpressionSizeLimit(maxExprSize),
 		cel.RegexProgramSizeLimit(maxRegex),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
