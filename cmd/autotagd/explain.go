@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +81,7 @@ func explainFile(env environment, planner *daemon.Planner, file string, out *buf
 		defer f.Close()
 		in = f
 	}
-	enc := json.NewEncoder(out)
+	enc := json.NewEncoder(terminalSafe{out})
 	enc.SetEscapeHTML(false)
 	var failed error
 	for reader := event.NewReader(in); ; {
@@ -103,4 +105,30 @@ func explainFile(env environment, planner *daemon.Planner, file string, out *buf
 			return fmt.Errorf("write the answers: %w", err)
 		}
 	}
+}
+
+// terminalSafe writes JSON so that nothing in it acts on a terminal: JSON escapes the control characters below U+0020
+// itself, not those above (U+009B begins an escape sequence too) nor those that turn the direction of text. The values stay the same.
+type terminalSafe struct{ w io.Writer }
+
+func (s terminalSafe) Write(p []byte) (int, error) {
+	if bytes.ContainsFunc(p, actsOnTerminal) {
+		var b bytes.Buffer
+		for _, r := range string(p) {
+			if actsOnTerminal(r) {
+				fmt.Fprintf(&b, `\u%04x`, r)
+				continue
+			}
+			b.WriteRune(r)
+		}
+		if _, err := s.w.Write(b.Bytes()); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return s.w.Write(p)
+}
+
+func actsOnTerminal(r rune) bool {
+	return r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r)
 }

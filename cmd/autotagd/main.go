@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/autotagd/autotagd/pkg/config"
 )
 
 // Set by the linker: see the Makefile.
@@ -50,7 +52,12 @@ func run(ctx context.Context, env environment) int {
 	if err == nil {
 		return exitDone
 	}
-	if !errors.Is(err, errSilent) {
+	var mistakes config.Errors
+	switch {
+	case errors.Is(err, errSilent):
+	case errors.As(err, &mistakes):
+		fmt.Fprintln(env.stderr, mistakes) // each line begins with its place, as editors and scripts expect
+	default:
 		fmt.Fprintf(env.stderr, "autotagd: %v\n", err)
 	}
 	if usage := (usageError{}); !started || errors.As(err, &usage) {
@@ -79,7 +86,6 @@ See it work without AWS:   autotagd demo
 Try it on your account:    autotagd run --dry-run --once`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		Args:              cobra.NoArgs,
 		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
