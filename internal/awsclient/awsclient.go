@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
@@ -51,6 +52,7 @@ type Clients struct {
 	cloudtrail  *cloudtrail.Client
 	ec2         *ec2.Client
 	tagging     *resourcegroupstaggingapi.Client
+	iam         *iam.Client
 }
 
 // New reads the SDK's configuration from the environment and the shared files and makes the clients. Without a Region the
@@ -123,6 +125,7 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 		cloudtrail:  cloudtrail.NewFromConfig(cfg),
 		ec2:         ec2.NewFromConfig(cfg),
 		tagging:     resourcegroupstaggingapi.NewFromConfig(cfg),
+		iam:         iam.NewFromConfig(cfg),
 	}, nil
 }
 
