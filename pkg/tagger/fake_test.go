@@ -50,7 +50,7 @@ type fakeAWS struct {
 	images    map[string]ec2types.Image
 	calls     []fakeCall
 	latency   time.Duration
-	pageSize  int // of DescribeTags
+	pageSize  int // of all descriptions
 	readLag   time.Duration
 	mute      bool // messages name no ids
 
@@ -70,7 +70,7 @@ type fakeCall struct {
 func newFake(t *testing.T) *fakeAWS {
 	return &fakeAWS{
 		t: t, things: map[string]*thing{}, instances: map[string]ec2types.Instance{}, images: map[string]ec2types.Image{},
-		latency: 50 * time.Millisecond, writes: map[string][]time.Time{},
+		latency: 50 * time.Millisecond, pageSize: 1000, writes: map[string][]time.Time{},
 	}
 }
 
@@ -164,21 +164,13 @@ func (f *fakeAWS) api(scope event.Scope) (API, error) {
 			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			out := &ec2.DescribeInstancesOutput{}
-			at := slices.Index(ids, aws.ToString(in.NextToken))
-			for i, id := range ids { // a page each
-				if i <= at && in.NextToken != nil {
-					continue
-				}
+			var all []ec2types.Reservation
+			for _, id := range ids {
 				if instance, ok := f.instances[id]; ok {
-					out.Reservations = []ec2types.Reservation{{Instances: []ec2types.Instance{instance}}}
+					all = append(all, ec2types.Reservation{Instances: []ec2types.Instance{instance}})
 				}
-				if i < len(ids)-1 {
-					out.NextToken = aws.String(id)
-				}
-				break
 			}
-			return out, nil
+			return &ec2.DescribeInstancesOutput{Reservations: page(all, in.NextToken, f.pageSize), NextToken: nextPage(all, in.NextToken, f.pageSize)}, nil
 		},
 		DescribeVolumes: func(ctx context.Context, in *ec2.DescribeVolumesInput, _ ...func(*ec2.Options)) (*ec2.DescribeVolumesOutput, error) {
 			ids := f.filter(in.Filters, "attachment.instance-id")
@@ -193,7 +185,7 @@ func (f *fakeAWS) api(scope event.Scope) (API, error) {
 					all = append(all, v)
 				}
 			}
-			return &ec2.DescribeVolumesOutput{Volumes: page(all, in.NextToken, 2), NextToken: nextPage(all, in.NextToken, 2)}, nil
+			return &ec2.DescribeVolumesOutput{Volumes: page(all, in.NextToken, f.pageSize), NextToken: nextPage(all, in.NextToken, f.pageSize)}, nil
 		},
 		DescribeImages: func(ctx context.Context, in *ec2.DescribeImagesInput, _ ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
 			ids := f.filter(in.Filters, "image-id")
@@ -208,7 +200,7 @@ func (f *fakeAWS) api(scope event.Scope) (API, error) {
 					all = append(all, image)
 				}
 			}
-			return &ec2.DescribeImagesOutput{Images: page(all, in.NextToken, 1), NextToken: nextPage(all, in.NextToken, 1)}, nil
+			return &ec2.DescribeImagesOutput{Images: page(all, in.NextToken, f.pageSize), NextToken: nextPage(all, in.NextToken, f.pageSize)}, nil
 		},
 	}, nil
 }
@@ -328,11 +320,7 @@ func (f *fakeAWS) describeTags(ctx context.Context, scope event.Scope, in *ec2.D
 			}
 		}
 	}
-	size := f.pageSize
-	if size == 0 {
-		size = 1000
-	}
-	return &ec2.DescribeTagsOutput{Tags: page(all, in.NextToken, size), NextToken: nextPage(all, in.NextToken, size)}, nil
+	return &ec2.DescribeTagsOutput{Tags: page(all, in.NextToken, f.pageSize), NextToken: nextPage(all, in.NextToken, f.pageSize)}, nil
 }
 
 func (f *fakeAWS) tagResources(ctx context.Context, scope event.Scope, in *tagging.TagResourcesInput) (*tagging.TagResourcesOutput, error) {
