@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 )
@@ -196,6 +198,9 @@ func (t *Tagger) worked(tk *task, now time.Time) {
 	if tk.stored {
 		others--
 	}
+	if wasDenied {
+		t.opts.Log.Info("tagging is no longer denied", zap.String("scope", g.scope.String()), zap.String("api", string(g.api)), zap.String("iam_action", g.action))
+	}
 	switch {
 	case others == 0 && (!g.answered || g.unstored):
 		t.replay(g)
@@ -350,9 +355,9 @@ func (t *Tagger) tick(now time.Time) {
 			delete(t.limiters, k)
 		}
 	}
-	for k, s := range t.scopes {
-		if s.inHand == 0 {
-			delete(t.scopes, k)
+	for k, in := range t.intakes {
+		if in.inHand == 0 {
+			delete(t.intakes, k)
 		}
 	}
 	t.memory.forget(now)

@@ -189,6 +189,7 @@ func TestTransientFailures(t *testing.T) {
 		{"hangs", func(fakeCall) error { time.Sleep(40 * time.Second); return context.DeadlineExceeded }, nil},
 		{"credentials expired", func(fakeCall) error { return apiError("ExpiredToken", "") }, nil},
 		{"answers of writes lost", nil, lost},
+		{"canceled, but not by us", func(fakeCall) error { return context.Canceled }, nil},
 		{"one API answers nothing", func(c fakeCall) error {
 			if c.api == describeTags || c.api == getResources {
 				return httpError(500, apiError("InternalServiceException", ""))
@@ -231,23 +232,27 @@ func TestTransientFailures(t *testing.T) {
 }
 
 func TestNoClients(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFake(t)
-		mended := time.Now().Add(time.Minute)
-		w := start(t, f, func(o *Options) {
-			o.API = func(s event.Scope) (API, error) {
-				if time.Now().Before(mended) {
-					return API{}, errors.New("can't assume role")
-				}
-				return f.api(s)
+	for _, err := range []error{errors.New("can't assume role"), context.Canceled, apiError("AccessDenied", "no"), httpError(503, errors.New("down"))} {
+		t.Run(err.Error(), func(t *testing.T) { bubble(t, func(t *testing.T) { noClients(t, err) }) })
+	}
+}
+
+func noClients(t *testing.T, noClient error) {
+	f := newFake(t)
+	mended := time.Now().Add(time.Minute)
+	w := start(t, f, func(o *Options) {
+		o.API = func(s event.Scope) (API, error) {
+			if time.Now().Before(mended) {
+				return API{}, noClient
 			}
-		})
-		f.make("i-1")
-		j := ec2Job("i-1", "ann")
-		w.submit(j)
-		time.Sleep(3 * time.Minute)
-		w.want(j, "tagged")
+			return f.api(s)
+		}
 	})
+	f.make("i-1")
+	j := ec2Job("i-1", "ann")
+	w.submit(j)
+	time.Sleep(3 * time.Minute)
+	w.want(j, "tagged")
 }
 
 func TestNoAnswerIsAFailure(t *testing.T) {

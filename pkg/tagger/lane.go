@@ -24,6 +24,7 @@ type lane struct {
 // queueKey is what Jobs of a lane share that travel together.
 type queueKey struct {
 	tags    string
+	backlog bool   // new events go first
 	retried bool   // failed before: might spoil a batch
 	solo    *group // its action fails at the moment: one batch of it at a time
 	alone   *task  // one that is tried by itself
@@ -63,7 +64,7 @@ func (t *Tagger) enqueue(tk *task, now time.Time) {
 		l = &lane{laneKey: k, queues: map[queueKey]*queue{}}
 		t.lanes[k] = l
 	}
-	qk := queueKey{tags: tk.tags, retried: tk.retried}
+	qk := queueKey{tags: tk.tags, backlog: tk.job.Event.Backlog, retried: tk.retried}
 	if tk.job.Expand != resource.ExpandNone {
 		qk.tags = "" // descriptions don't care
 	}
@@ -116,7 +117,7 @@ func (t *Tagger) open(q *queue) bool {
 	return q.lane.running < t.opts.Workers
 }
 
-// dispatch takes the batches that go now, oldest queue first.
+// dispatch takes the batches that go now: new events first, then by age.
 func (t *Tagger) dispatch(now time.Time) []batch {
 	var batches []batch
 	for _, l := range t.lanes {
@@ -126,7 +127,15 @@ func (t *Tagger) dispatch(now time.Time) []batch {
 				queues = append(queues, q)
 			}
 		}
-		slices.SortFunc(queues, func(a, b *queue) int { return a.due.Compare(b.due) })
+		slices.SortFunc(queues, func(a, b *queue) int {
+			if a.key.backlog != b.key.backlog {
+				if b.key.backlog {
+					return -1
+				}
+				return 1
+			}
+			return a.due.Compare(b.due)
+		})
 		for _, q := range queues {
 			for len(q.tasks) > 0 && !t.ready(q).After(now) && t.open(q) {
 				batches = append(batches, t.takeBatch(q))

@@ -40,10 +40,8 @@ func (l *limiter) answered(c class, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case c == classThrottled && (l.changed.IsZero() || now.Sub(l.changed) >= throttlePause || l.current == l.full):
+	case c == classThrottled && now.Sub(l.changed) >= throttlePause:
 		l.set(max(l.current/2, l.full/slowestFraction), now)
-	case c == classThrottled:
-		l.changed = now
 	case c == classOK && l.current < l.full && now.Sub(l.changed) >= recoverInterval:
 		l.set(min(l.current+l.full/10, l.full), now)
 	}

@@ -1,7 +1,6 @@
 package tagger
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +65,11 @@ func (t *Tagger) run(ctx context.Context, b batch) {
 	api, err := t.opts.API(b.lane.scope)
 	r := &run{Tagger: t, lane: b.lane.laneKey, api: api, parts: [][]*task{b.tasks}}
 	if err != nil {
-		r.later(b.tasks, cmp.Or(classify(err), classUnavailable), fmt.Errorf("clients for %s: %w", b.lane.scope, err))
+		c := classify(err)
+		if c == classCanceled {
+			c = classUnavailable // by whomever: not by us
+		}
+		r.later(b.tasks, c, fmt.Errorf("clients for %s: %w", b.lane.scope, err))
 		return
 	}
 	for len(r.parts) > 0 && ctx.Err() == nil {
@@ -100,9 +103,12 @@ func call[In, Out, Opts any](ctx context.Context, r *run, api resource.TagAPI, p
 	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	out, err := f(callCtx, in)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		err = fmt.Errorf("%w: %w", context.Canceled, err)
-	} else if err == nil && out == nil {
+	case errors.Is(err, context.Canceled):
+		err = errors.New(err.Error()) // not by us: a failure like others
+	case err == nil && out == nil:
 		err = errors.New("no answer")
 	}
 	c := classify(err)
@@ -139,12 +145,13 @@ func (r *run) plan(tk *task) plan {
 		known = append(known, r.memory.written[tk.key].tags)
 		r.mu.Unlock()
 	}
+	fold := tk.job.Resource.Service == "iam" // whose tag keys don't differ by case: Owner would replace owner
 	var p plan
 	there := 0
 	for _, tag := range tk.job.Tags {
 		replace := !tk.job.Upsert && r.opts.Overwrite(tag.Key)
 		for i, tags := range known {
-			if v, ok := tags[tag.Key]; ok && (i == 0 || !replace) {
+			if v, ok := value(tags, tag.Key, fold); ok && (i == 0 || !replace) {
 				there++
 				if v == tag.Value {
 					p.right++
@@ -164,6 +171,18 @@ func (r *run) plan(tk *task) plan {
 		p.kept = append(p.kept, "it has some of these tags, and this event need not have made it")
 	}
 	return p
+}
+
+func value(tags map[string]string, key string, fold bool) (string, bool) {
+	v, ok := tags[key]
+	if !ok && fold {
+		for k, v := range tags {
+			if strings.EqualFold(k, key) {
+				return v, true
+			}
+		}
+	}
+	return v, ok
 }
 
 // tag reads, compares and writes one part of a batch.
@@ -261,7 +280,9 @@ func (r *run) write(ctx context.Context, set []*task) error {
 	for i, tk := range set {
 		names[i] = target(tk.job.Resource)
 	}
-	r.metrics.batch.WithLabelValues(r.metrics.region(r.lane.scope.Region)).Observe(float64(len(set)))
+	if !set[0].job.Event.Backlog { // which travels apart
+		r.metrics.batch.WithLabelValues(r.metrics.region(r.lane.scope.Region)).Observe(float64(len(set)))
+	}
 	tags := set[0].plan.write
 	if r.lane.api == resource.EC2CreateTags {
 		in := &ec2.CreateTagsInput{Resources: names}

@@ -16,8 +16,12 @@ import (
 // ErrClosed is returned by Submit after Close, or after Run ended.
 var ErrClosed = errors.New("tagger: closed")
 
-// maxInHand is how many Jobs of one Scope are in memory at once, deferred ones apart, before Submit waits.
-const maxInHand = 2000
+// How many Jobs of one Scope are in memory at once, deferred ones apart, before Submit waits. The backlog has a room of its
+// own, so that new events don't wait for old ones.
+const (
+	maxInHand        = 2000
+	maxBacklogInHand = 1000
+)
 
 // Tagger works off Jobs. Make one with New, start Run once.
 type Tagger struct {
@@ -30,7 +34,7 @@ type Tagger struct {
 	closed    bool       // no more Submit; Run ends when all is done
 	ended     bool       // Run returned
 	inHand    int
-	scopes    map[event.Scope]*scopeState
+	intakes   map[intakeKey]*intake
 	lanes     map[laneKey]*lane
 	limiters  map[laneKey]*limiter
 	groups    map[groupKey]*group
@@ -42,10 +46,15 @@ type Tagger struct {
 	seq       uint64
 }
 
-// scopeState counts the Jobs in hand of the Scope that read them.
-type scopeState struct {
-	inHand int
-	room   chan struct{} // closed and replaced when inHand falls
+// intake counts the Jobs in hand of one stream of the Scope that read them.
+type intake struct {
+	inHand, limit int
+	room          chan struct{} // closed and replaced when a full intake no longer is
+}
+
+type intakeKey struct {
+	scope   event.Scope
+	backlog bool
 }
 
 // New returns a Tagger that does nothing until Run.
@@ -69,7 +78,7 @@ func New(opts Options) *Tagger {
 		opts:     opts,
 		metrics:  newMetrics(opts.Registerer),
 		wake:     make(chan struct{}, 1),
-		scopes:   map[event.Scope]*scopeState{},
+		intakes:  map[intakeKey]*intake{},
 		lanes:    map[laneKey]*lane{},
 		limiters: map[laneKey]*limiter{},
 		groups:   map[groupKey]*group{},
@@ -85,7 +94,7 @@ func setDefault[T int | float64 | time.Duration](v *T, value T) {
 }
 
 // Submit takes Jobs to tag, those of one event together. It blocks while the Scope that read a Job has too many in hand,
-// and fails only when ctx ends or the Tagger is closed; Jobs taken before that are reported as usual.
+// of new events or of the backlog, and fails only when ctx ends or the Tagger is closed; Jobs taken before that are reported as usual.
 func (t *Tagger) Submit(ctx context.Context, jobs []resource.Job) error {
 	jobs = slices.Clone(jobs)
 	nameSiblings(jobs)
@@ -108,15 +117,15 @@ func (t *Tagger) submit(ctx context.Context, j resource.Job) error {
 			t.mu.Unlock()
 			return ErrClosed
 		}
-		s := t.scope(j.Event.Scope)
-		if s.inHand < maxInHand {
+		in := t.intakeOf(j)
+		if in.inHand < in.limit {
 			t.take(j, time.Now())
 			t.mu.Unlock()
 			t.poke()
 			return nil
 		}
 		t.relieve(j.Event.Scope)
-		room := s.room
+		room := in.room
 		t.mu.Unlock()
 		t.poke()
 		select {
@@ -242,9 +251,9 @@ func (t *Tagger) step(ctx context.Context) bool {
 func (t *Tagger) handBack() {
 	t.mu.Lock()
 	t.ended = true
-	for _, s := range t.scopes {
-		close(s.room) // wakes Submit, which then sees that all is over
-		s.room = make(chan struct{})
+	for _, in := range t.intakes {
+		close(in.room) // wakes Submit, which then sees that all is over
+		in.room = make(chan struct{})
 	}
 	decisions := t.decisions
 	t.decisions = nil
@@ -278,11 +287,15 @@ func (t *Tagger) poke() {
 	}
 }
 
-func (t *Tagger) scope(s event.Scope) *scopeState {
-	st := t.scopes[s]
-	if st == nil {
-		st = &scopeState{room: make(chan struct{})}
-		t.scopes[s] = st
+func (t *Tagger) intakeOf(j resource.Job) *intake {
+	k := intakeKey{j.Event.Scope, j.Event.Backlog}
+	in := t.intakes[k]
+	if in == nil {
+		in = &intake{limit: maxInHand, room: make(chan struct{})}
+		if k.backlog {
+			in.limit = maxBacklogInHand
+		}
+		t.intakes[k] = in
 	}
-	return st
+	return in
 }

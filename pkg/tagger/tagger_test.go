@@ -210,6 +210,7 @@ func TestUnreadableKinds(t *testing.T) {
 	}{
 		{"a create is tagged", func(*resource.Job) {}, false, "tagged", "ann"},
 		{"but for what the record gives", func(j *resource.Job) { j.Resource.Tags = map[string]string{"Owner": "bob"} }, false, "kept", ""},
+		{"in whatever case", func(j *resource.Job) { j.Resource.Tags = map[string]string{"owner": "bob"} }, false, "kept", ""},
 		{"an upsert might change an owner", func(j *resource.Job) { j.Upsert = true }, false, "kept", ""},
 		{"an upsert is never blind", func(j *resource.Job) { j.Upsert = true }, true, "kept", ""},
 		{"an old create might too", func(j *resource.Job) { j.Event.Time = time.Now().Add(-25 * time.Hour) }, false, "kept", ""},
@@ -248,6 +249,11 @@ func TestJobsThatNoCallIsMadeFor(t *testing.T) {
 		{"id with an escape sequence", func(j *resource.Job) { j.Resource.ID = "i-1\x1b[31m" }, "missed/unresolved"},
 		{"endless id", func(j *resource.Job) { j.Resource.ID = long }, "missed/unresolved"},
 		{"ARN with a control character", func(j *resource.Job) { j.Resource.TagAPI, j.Resource.ARN = resource.TagResources, "arn:aws:s3:::a\n" }, "missed/unresolved"},
+		{"no Region", func(j *resource.Job) { j.Resource.Scope.Region = "" }, "missed/unresolved"},
+		{"a Region that is a host", func(j *resource.Job) { j.Resource.Scope.Region = "x.example.com/" }, "missed/unresolved"},
+		{"ids to describe that are none", func(j *resource.Job) {
+			j.Expand, j.ExpandIDs = resource.ExpandInstanceVolumes, []string{"i-1", "*"}
+		}, "missed/unresolved"},
 		{"no ARN", func(j *resource.Job) { j.Resource.TagAPI, j.Resource.ARN = resource.TagResources, "" }, "missed/unresolved"},
 		{"own API", func(j *resource.Job) { j.Resource.TagAPI = "sqs:TagQueue" }, "missed/unsupported"},
 		{"no API", func(j *resource.Job) { j.Resource.TagAPI = resource.NoTagAPI }, "missed/unsupported"},
@@ -346,6 +352,41 @@ func TestSubmitWaitsForItsScopeAlone(t *testing.T) {
 		w.submit(other)
 		time.Sleep(10 * time.Second)
 		w.want(other, "tagged")
+	})
+}
+
+// A backlog that fills its room leaves new events theirs, and they go first.
+func TestNewEventsDontWaitForTheBacklog(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := start(t, f, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := 0; ; i++ { // each of another person: a call each
+				j := ec2Job(fmt.Sprint("i-old-", i), fmt.Sprint("p", i))
+				j.Event.Backlog = true
+				f.make(j.Resource.ID)
+				if w.tagger.Submit(ctx, []resource.Job{j}) != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Minute)
+		for i := range 5 {
+			j := ec2Job(fmt.Sprint("i-new-", i), "ann")
+			f.make(j.Resource.ID)
+			begin := time.Now()
+			w.submit(j)
+			time.Sleep(8 * time.Second)
+			w.want(j, "tagged")
+			if took := w.at[j.Key()].Sub(begin); took > 7*time.Second {
+				t.Errorf("a new event waited %v", took)
+			}
+		}
+		cancel()
+		<-done
 	})
 }
 
@@ -467,9 +508,9 @@ func TestNothingPilesUp(t *testing.T) {
 		tg := w.tagger
 		tg.mu.Lock()
 		defer tg.mu.Unlock()
-		if n := len(tg.groups) + len(tg.lanes) + len(tg.limiters) + len(tg.chains) + len(tg.scopes) + len(tg.memory.written) + len(tg.delayed); n != 0 {
-			t.Errorf("kept: %d groups, %d lanes, %d limiters, %d chains, %d scopes, %d writings, %d delayed",
-				len(tg.groups), len(tg.lanes), len(tg.limiters), len(tg.chains), len(tg.scopes), len(tg.memory.written), len(tg.delayed))
+		if n := len(tg.groups) + len(tg.lanes) + len(tg.limiters) + len(tg.chains) + len(tg.intakes) + len(tg.memory.written) + len(tg.delayed); n != 0 {
+			t.Errorf("kept: %d groups, %d lanes, %d limiters, %d chains, %d intakes, %d writings, %d delayed",
+				len(tg.groups), len(tg.lanes), len(tg.limiters), len(tg.chains), len(tg.intakes), len(tg.memory.written), len(tg.delayed))
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
@@ -136,17 +137,18 @@ func (t *Tagger) take(j resource.Job, now time.Time) {
 // hold counts a task as in hand.
 func (t *Tagger) hold(tk *task) {
 	t.inHand++
-	t.scope(tk.job.Event.Scope).inHand++
+	t.intakeOf(tk.job).inHand++
 	tk.group.members[tk] = struct{}{}
 }
 
 // letGo takes a task out of hand, which is when the next Job of its resource gets its turn.
 func (t *Tagger) letGo(tk *task, now time.Time) {
 	t.inHand--
-	s := t.scope(tk.job.Event.Scope)
-	s.inHand--
-	close(s.room)
-	s.room = make(chan struct{})
+	in := t.intakeOf(tk.job)
+	if in.inHand--; in.inHand == in.limit-1 {
+		close(in.room)
+		in.room = make(chan struct{})
+	}
 	delete(tk.group.members, tk)
 	c := t.chains[tk.key]
 	if c == nil {
@@ -236,14 +238,17 @@ const (
 	maxTags       = 50
 	maxKeyRunes   = 127
 	maxValueRunes = 256
-	maxNameBytes  = 1011 // of an ARN, in TagResources
+	maxARNBytes   = 1011
 )
 
 // unfit returns the Outcome of a Job that no call can be made for, or "".
 func unfit(j resource.Job) (resource.OutcomeKind, resource.Reason, string) {
+	if s := j.Resource.Scope; !plain(s.AccountID, 12) || !plain(s.Region, 32) {
+		return resource.Missed, resource.Unresolved, "the record names no account and Region that AWS has"
+	}
 	if j.Expand != resource.ExpandNone {
-		if len(j.ExpandIDs) == 0 {
-			return resource.Missed, resource.Unresolved, "nothing to describe"
+		if len(j.ExpandIDs) == 0 || slices.ContainsFunc(j.ExpandIDs, func(id string) bool { return !plain(id, 64) }) {
+			return resource.Missed, resource.Unresolved, "the record has no usable id to describe"
 		}
 		return "", "", ""
 	}
@@ -257,9 +262,9 @@ func unfit(j resource.Job) (resource.OutcomeKind, resource.Reason, string) {
 	switch {
 	case name == "":
 		return resource.Missed, resource.Unresolved, "the record has no usable id"
-	case len(name) > maxNameBytes || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) && j.Resource.TagAPI == resource.EC2CreateTags:
+	case j.Resource.TagAPI == resource.EC2CreateTags && !plain(name, 64):
 		return resource.Missed, resource.Unresolved, "the record's id is none that AWS gives"
-	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\ufffd' }):
+	case len(name) > maxARNBytes || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }):
 		return resource.Missed, resource.Unresolved, "the record's ARN is none that AWS gives"
 	case len(j.Tags) > maxTags:
 		return resource.Missed, resource.Invalid, "more than 50 tags"
@@ -271,4 +276,11 @@ func unfit(j resource.Job) (resource.OutcomeKind, resource.Reason, string) {
 		}
 	}
 	return "", "", ""
+}
+
+// plain reports whether s can be an account, a Region or an id that AWS made: letters, digits and hyphens, so many at most.
+func plain(s string, maxBytes int) bool {
+	return s != "" && len(s) <= maxBytes && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
 }
