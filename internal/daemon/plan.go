@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"github.com/autotagd/autotagd/pkg/catalog"
@@ -27,6 +28,8 @@ type Plan struct {
 	// Jobs are for the tagger. Outcomes are of those resources whose fate needs no call.
 	Jobs     []resource.Job
 	Outcomes []resource.Outcome
+	// Problems are tag expressions that failed on this Record: those tags are left out.
+	Problems []string
 	// Why says in words why there is nothing to do.
 	Why string
 }
@@ -104,7 +107,13 @@ func why(r resource.Resource) string {
 }
 
 func (p *Planner) decide(plan *Plan, r *event.Record, res resource.Resource) rules.Decision {
-	return p.Rules.Apply(rules.Input{Record: r, Identity: plan.Identity, Owner: plan.Owner, Resource: res})
+	d := p.Rules.Apply(rules.Input{Record: r, Identity: plan.Identity, Owner: plan.Owner, Resource: res})
+	for _, problem := range d.Problems {
+		if !slices.Contains(plan.Problems, problem) {
+			plan.Problems = append(plan.Problems, problem)
+		}
+	}
+	return d
 }
 
 func (plan *Plan) end(j resource.Job, kind resource.OutcomeKind, reason resource.Reason, detail string) {

@@ -53,6 +53,9 @@ func (s *scope) handle(ctx context.Context, e poller.Event) error {
 	if plan.Create {
 		s.daemon.metrics.created.WithLabelValues(s.id.AccountID, s.id.Region).Inc()
 	}
+	for _, problem := range plan.Problems {
+		s.log.Warn("a tag expression failed", zap.String("event_id", event.Printable(e.ID, maxLogged)), zap.String("problem", event.Printable(problem, maxLogged)))
+	}
 	for _, o := range plan.Outcomes {
 		s.daemon.ended(o)
 	}
