@@ -13,14 +13,19 @@ type learned struct {
 	delays          delays
 }
 
-// smoothing is the time constant of the densities.
-const smoothing = 15 * time.Minute
+// Time constants of the densities.
+const (
+	smoothing = 15 * time.Minute
+	surprise  = time.Minute // where a walk met ten times what was expected
+	surveyed  = time.Second // a slice once an hour
+)
 
-// blend moves a density towards what a window of this length showed; longer windows weigh more.
-func blend(old, events float64, length time.Duration) float64 {
-	now := events / max(1, length.Seconds())
-	a := max(0.3, 1-math.Exp(-length.Seconds()/smoothing.Seconds()))
-	return old + a*(now-old)
+// blend moves a density towards what a window of this length showed. The longer the window, the more: a second with a
+// thousand events is a burst, not a density.
+func blend(old, events float64, length, smoothing time.Duration) float64 {
+	length = max(length, time.Second)
+	share := 1 - math.Exp(-length.Seconds()/smoothing.Seconds())
+	return old + share*(events/length.Seconds()-old)
 }
 
 // delays is a histogram of how old events were when they became visible. Old observations fade.

@@ -164,11 +164,14 @@ func (s *slice) restart() {
 	s.token, s.pages, s.events, s.oldest, s.fails, s.open = "", 0, 0, time.Time{}, 0, false
 }
 
-// recut plans the rest of a slice that met far more than was expected, at the density it met. Its limit grows at each
-// turn, so that a second with thousands of events is read in the end.
+// recut plans the rest of a slice that met far more than was expected, at the density it met. The limit of one that got
+// no second further grows at each turn, so that a second with thousands of events is read in the end.
 func (t *task) recut(s *slice) float64 {
 	density := float64(s.events) / max(1, s.end.Sub(s.oldest).Seconds())
-	expected := s.expected * giveUpAt
+	expected := 1.0
+	if s.oldest.Equal(s.end) {
+		expected = 2 * s.expected
+	}
 	s.restart()
 	rest := cut(s.name, event.Span{Start: s.start, End: s.end}, density, expected)
 	i := slices.Index(t.slices, s)

@@ -39,7 +39,7 @@ type reader struct {
 	livelyAt    time.Time
 
 	wholeRead    time.Time // when all writes were last read, in full or in a slice
-	spelledTo    time.Time // up to which all writes were looked through for spellings
+	spelledTo    time.Time // up to which final passes read all writes; a survey is a sample and proves no absence
 	namedBacklog time.Time // oldest time that the backlog was read by name; zero: none was
 
 	once       bool
@@ -107,7 +107,7 @@ func (r *reader) start(now time.Time, first page, more bool) error {
 	r.floor = m.Floor
 	r.onceTarget = now.Add(-r.cfg.Lookback).Truncate(time.Second)
 	r.wholeRead = now.Add(-surveyEvery)
-	// The process before made its last survey up to an hour before it ended, and read by name in the dark since.
+	// The process before may have read by name, and seen in its surveys what this one has yet to see.
 	r.spelledTo = m.Floor.Add(-2 * surveyEvery)
 	if r.ledger.Fresh() {
 		r.spelledTo = m.Floor
@@ -359,7 +359,7 @@ const maxFails = 4
 func (r *reader) sliceRead(p *pass, t *task, s *slice, now time.Time) {
 	done := p.finish(t, s)
 	if len(t.slices) == 0 && t.name != "" {
-		r.learned.rates[t.name] = blend(r.learned.rates[t.name], float64(t.events), t.span.End.Sub(t.span.Start))
+		r.learned.rates[t.name] = blend(r.learned.rates[t.name], float64(t.events), t.span.End.Sub(t.span.Start), smoothing)
 	}
 	if p.kind == final && p.by == byName && len(done) > 0 {
 		r.ledger.NameRead(event.Cursor{Span: p.span, Catalog: p.catalog, Name: done[len(done)-1].name})
@@ -377,23 +377,22 @@ func (r *reader) completed(p *pass, now time.Time) {
 	l := &r.learned
 	switch {
 	case p.survey:
-		l.writes = blend(l.writes, float64(p.events), length)
-		r.spelledTo = latest(r.spelledTo, p.span.End)
+		l.writes = blend(l.writes, float64(p.events), length, surveyed)
 	case p.kind == final:
 		if whole {
-			l.writes = blend(l.writes, float64(p.events), length)
+			l.writes = blend(l.writes, float64(p.events), length, smoothing)
 			r.spelledTo = latest(r.spelledTo, p.span.End)
 		}
-		l.creates = blend(l.creates, float64(p.creates), length)
+		l.creates = blend(l.creates, float64(p.creates), length, smoothing)
 		r.ledger.FloorRead(p.span.End)
 		r.floor, r.finalBy, r.everFinal = p.span.End, p.by, !r.once
 	case p.kind == head:
 		// The newest part of its window is not all visible yet: it can show more than was thought, never less.
 		if seen := float64(p.events); whole && seen > l.writes*length.Seconds() {
-			l.writes = blend(l.writes, seen, length)
+			l.writes = blend(l.writes, seen, length, smoothing)
 		}
 		if seen := float64(p.creates); seen > l.creates*length.Seconds() {
-			l.creates = blend(l.creates, seen, length)
+			l.creates = blend(l.creates, seen, length, smoothing)
 		}
 		if r.headFrom.IsZero() {
 			r.headFrom = p.span.Start
@@ -433,7 +432,7 @@ func (r *reader) giveUp(p *pass, t *task, s *slice, now time.Time) {
 		return
 	}
 	if density > r.learned.writes {
-		r.learned.writes = blend(r.learned.writes, events, length)
+		r.learned.writes = blend(r.learned.writes, events, length, surprise)
 	}
 	v := r.view(now, r.cfg.Rate)
 	writes, names := v.strides(v.now.Add(-v.Lookback).Sub(v.floor))
@@ -476,7 +475,8 @@ func (r *reader) learnPage(p *pass, pg page) {
 	}
 }
 
-// spell takes in a spelling that only a reading of all writes can show. Readings by name went past it since the last one.
+// spell takes in a spelling that only a reading of all writes can show. Readings by name went past it since final passes
+// last read all writes.
 func (r *reader) spell(name string) {
 	if !r.names.add(name) {
 		return

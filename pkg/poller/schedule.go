@@ -206,6 +206,9 @@ func headPlan(v view) (plan, bool) {
 	if !v.headPrev.IsZero() {
 		from = v.headPrev.Add(-v.age)
 	}
+	if v.once { // where the final pass ends, however late this scan begins
+		oldest = v.onceTarget
+	}
 	if from.Before(oldest) {
 		from = oldest
 	}
