@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 
 // testsMayImport is what the tests of a package may import beside.
 var testsMayImport = map[string][]string{
-	"internal/daemon": {"internal/fakeaws", "test/moto"},
+	"internal/daemon": {"internal/fakeaws", "pkg/checkpoint/storetest", "test/moto"},
 	"pkg/poller":      {"internal/fakeaws"},
 	"pkg/tagger":      {"internal/fakeaws"},
 }

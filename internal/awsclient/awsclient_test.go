@@ -1,6 +1,7 @@
 package awsclient_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
@@ -49,6 +50,7 @@ func (q *requests) Do(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body)) // for answer
 	operation := operationOf(r, string(body))
 	q.mu.Lock()
 	q.seen = append(q.seen, r)

@@ -107,6 +107,8 @@ func deniedHint(err error) string {
 		prefix = "tag"
 	case "STS":
 		prefix = "sts"
+	case "IAM":
+		prefix = "iam"
 	default:
 		return "grant the action to the identity that autotagd runs as"
 	}

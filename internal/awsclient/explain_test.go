@@ -36,6 +36,7 @@ func TestHints(t *testing.T) {
 		"denied lookup":                 {called("CloudTrail", "LookupEvents", code("AccessDeniedException")), "grant cloudtrail:LookupEvents"},
 		"denied EC2":                    {called("EC2", "CreateTags", code("UnauthorizedOperation")), "grant ec2:CreateTags"},
 		"denied tagging":                {called("Resource Groups Tagging API", "TagResources", code("AccessDeniedException")), "grant tag:TagResources"},
+		"denied IAM":                    {called("IAM", "ListRoleTags", code("AccessDenied")), "grant iam:ListRoleTags"},
 		"denied role":                   {called("STS", "AssumeRole", code("AccessDenied")), "grant sts:AssumeRole"},
 		"denied by a service not ours":  {called("SSO", "GetRoleCredentials", code("AccessDenied")), "grant the action"},
 		"denied, call unknown":          {code("AccessDenied"), "grant the action"},
