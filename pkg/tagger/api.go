@@ -37,6 +37,9 @@ type API struct {
 	DescribeImages    func(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
 	TagResources      func(context.Context, *tagging.TagResourcesInput, ...func(*tagging.Options)) (*tagging.TagResourcesOutput, error)
 	GetResources      func(context.Context, *tagging.GetResourcesInput, ...func(*tagging.Options)) (*tagging.GetResourcesOutput, error)
+	// IAMTags reads all tags of an IAM resource, which GetResources never lists; known is false for a kind that it can't read.
+	// It may be nil, which reads none.
+	IAMTags func(ctx context.Context, arn string) (tags map[string]string, known bool, err error)
 }
 
 // Options is what a Tagger needs. API and Report are required; a zero duration, rate or count means its default.

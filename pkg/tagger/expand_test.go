@@ -40,9 +40,7 @@ func expandJob(kind resource.Expand, owner string, ids ...string) resource.Job {
 
 // made returns the Jobs that an expansion found.
 func (w *world) made(j resource.Job) []resource.Job {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.final[j.Key()].Expanded
+	return w.end(j).Expanded
 }
 
 func names(jobs []resource.Job) []string {
@@ -188,7 +186,7 @@ func TestExpandWaits(t *testing.T) {
 				if got := w.made(e); len(got) != tt.want {
 					t.Errorf("found %v, want %d", names(got), tt.want)
 				}
-				if took := w.at[e.Key()].Sub(begin); took < tt.after || took > tt.before {
+				if took := w.when(e).Sub(begin); took < tt.after || took > tt.before {
 					t.Errorf("took %v, want %v to %v", took, tt.after, tt.before)
 				}
 			})
@@ -243,7 +241,7 @@ func TestExpandFails(t *testing.T) {
 						return
 					}
 					w.want(e, "deferred")
-					if r := w.deferred[e.Key()]; r.API != jobAPI(e) || r.Action != "ec2:CreateTags" {
+					if r := w.deferral(e); r.API != jobAPI(e) || r.Action != "ec2:CreateTags" {
 						t.Errorf("deferred by %s for %s", r.API, r.Action)
 					}
 					time.Sleep(30 * time.Minute)
@@ -288,9 +286,10 @@ func TestExpandImage(t *testing.T) {
 		known, gone := expandJob(resource.ExpandImageSnapshots, "ann", "ami-known"), expandJob(resource.ExpandImageSnapshots, "ann", "ami-gone")
 		w.submit(done, empty, slow, half, known, gone)
 		time.Sleep(time.Minute)
-		for j, want := range map[string]int{done.Key(): 2, empty.Key(): 0, known.Key(): 1, gone.Key(): 0} {
-			if r, ok := w.final[j]; !ok || len(r.Expanded) != want {
-				t.Errorf("%q: %v %v, want %d snapshots", j, r.Kind, names(r.Expanded), want)
+		for i, j := range []resource.Job{empty, known, done, gone} {
+			want := []int{0, 1, 2, 0}[i]
+			if r := w.end(j); r.Kind != Expanded || len(r.Expanded) != want {
+				t.Errorf("%q: %v %v, want %d snapshots", j.Resource.ID, r.Kind, names(r.Expanded), want)
 			}
 		}
 		if got, want := w.made(done)[0].Resource.ARN, "arn:aws:ec2:eu-west-3::snapshot/snap-1"; got != want {

@@ -223,7 +223,7 @@ func TestTransientFailures(t *testing.T) {
 				for _, j := range jobs {
 					w.want(j, "tagged")
 				}
-				if n := len(f.calls); n > 120 {
+				if n := len(f.all()); n > 120 {
 					t.Errorf("%d calls against a service that fails", n)
 				}
 			})
@@ -318,7 +318,7 @@ func TestNotFound(t *testing.T) {
 				w.submit(j)
 				time.Sleep(10 * time.Minute)
 				w.want(j, tt.want)
-				if took := w.at[j.Key()].Sub(begin); took < tt.after || took > tt.before {
+				if took := w.when(j).Sub(begin); took < tt.after || took > tt.before {
 					t.Errorf("decided after %v, want %v to %v", took, tt.after, tt.before)
 				}
 			})

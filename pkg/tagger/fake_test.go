@@ -50,7 +50,8 @@ type fakeAWS struct {
 	images    map[string]ec2types.Image
 	calls     []fakeCall
 	latency   time.Duration
-	pageSize  int // of all descriptions
+	iamError  error // of reading IAM's tags
+	pageSize  int   // of all descriptions
 	readLag   time.Duration
 	mute      bool // messages name no ids
 
@@ -93,6 +94,27 @@ func (f *fakeAWS) tagsOf(name string) map[string]string {
 		return nil
 	}
 	return maps.Clone(f.things[name].tags)
+}
+
+// written returns the names of all that was written.
+func (f *fakeAWS) written() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Keys(f.writes))
+}
+
+// writesOf returns how often a resource was written.
+func (f *fakeAWS) writesOf(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.writes[name])
+}
+
+// all returns all calls so far.
+func (f *fakeAWS) all() []fakeCall {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
 }
 
 // count returns how many calls of an API were made.
@@ -150,6 +172,20 @@ func (f *fakeAWS) api(scope event.Scope) (API, error) {
 		},
 		DescribeTags: func(ctx context.Context, in *ec2.DescribeTagsInput, _ ...func(*ec2.Options)) (*ec2.DescribeTagsOutput, error) {
 			return f.describeTags(ctx, scope, in)
+		},
+		IAMTags: func(ctx context.Context, arn string) (map[string]string, bool, error) {
+			if err := f.enter(ctx, fakeCall{api: iamTags, scope: scope, names: []string{arn}}); err != nil {
+				return nil, false, err
+			}
+			switch {
+			case strings.Contains(arn, ":group/"):
+				return nil, false, nil
+			case f.iamError != nil:
+				return nil, true, f.iamError
+			case f.tagsOf(arn) == nil:
+				return nil, true, apiError("NoSuchEntity", "no such role")
+			}
+			return f.tagsOf(arn), true, nil
 		},
 		TagResources: func(ctx context.Context, in *tagging.TagResourcesInput, _ ...func(*tagging.Options)) (*tagging.TagResourcesOutput, error) {
 			return f.tagResources(ctx, scope, in)
@@ -489,6 +525,25 @@ func (w *world) want(j resource.Job, outcome string) {
 		defer w.mu.Unlock()
 		w.Errorf("%s: outcome %q (%s), want %q", j.Resource.ID, got, w.final[j.Key()].Outcome.Detail, outcome)
 	}
+}
+
+// end returns the last Result of a Job, or the zero one.
+func (w *world) end(j resource.Job) Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.final[j.Key()]
+}
+
+func (w *world) deferral(j resource.Job) Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deferred[j.Key()]
+}
+
+func (w *world) when(j resource.Job) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at[j.Key()]
 }
 
 func (w *world) kinds(kind ResultKind) int {

@@ -126,7 +126,7 @@ func randomTrouble(t *testing.T, rng *rand.Rand) {
 			t.Errorf("%s has %v, want %v", x.job.Resource.ID, got, x.tags)
 		}
 	}
-	for name := range f.writes {
+	for _, name := range f.written() {
 		if bystanders[name] {
 			t.Errorf("%s was written", name)
 		}

@@ -40,8 +40,8 @@ const (
 	unreadableAge = 24 * time.Hour
 )
 
-// unlisted are the services whose resources GetResources never shows, though TagResources tags them. Their tags are known
-// only as far as the record gives those of creation.
+// unlisted are the services whose resources GetResources never shows, though TagResources tags them. IAM's own calls read its
+// tags; of the others is known only what the record gives as those of creation.
 var unlisted = map[string]bool{"iam": true, "autoscaling": true}
 
 // backoff returns the jittered wait after the nth failure in a row.
@@ -132,10 +132,6 @@ func (r *run) mustRead(tk *task) bool {
 	return tk.job.Upsert || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !r.opts.Overwrite(tag.Key) })
 }
 
-func unreadable(tk *task) bool {
-	return tk.job.Resource.TagAPI != resource.EC2CreateTags && unlisted[tk.job.Resource.Service]
-}
-
 // plan compares the wanted tags with those that are there.
 func (r *run) plan(tk *task) plan {
 	known := []map[string]string{tk.existing, tk.job.Resource.Tags}
@@ -188,14 +184,14 @@ func value(tags map[string]string, key string, fold bool) (string, bool) {
 // tag reads, compares and writes one part of a batch.
 func (r *run) tag(ctx context.Context, part []*task) {
 	defer r.poke()
-	if part = r.withoutUnreadable(part); len(part) == 0 {
-		return
-	}
 	// The turn to write comes first, so that the read is fresh however long that takes.
 	if !r.opts.DryRun {
 		if err := r.limiterOf(r.lane).wait(ctx); err != nil {
 			return
 		}
+	}
+	if part = r.readUnlisted(ctx, part); len(part) == 0 {
+		return
 	}
 	if err := r.read(ctx, part); err != nil {
 		r.failed(part, err)
@@ -223,24 +219,6 @@ func (r *run) tag(ctx context.Context, part []*task) {
 			r.failed(set, err)
 		}
 	}
-}
-
-// withoutUnreadable ends the Jobs whose resource may have tags that this release can't read, where a write would risk them.
-func (r *run) withoutUnreadable(part []*task) []*task {
-	return slices.DeleteFunc(slices.Clone(part), func(tk *task) bool {
-		if !unreadable(tk) || !r.mustRead(tk) {
-			return false
-		}
-		switch {
-		case tk.job.Upsert:
-			r.end(tk, resource.Kept, "", "its tags can't be read in this release, and this event need not have made it")
-		case r.opts.Now().Sub(tk.job.Event.Time) > unreadableAge:
-			r.end(tk, resource.Kept, "", "its tags can't be read in this release, and the event is older than a day")
-		default:
-			return false
-		}
-		return true
-	})
 }
 
 // toWrite ends the tasks that need no write and groups the others by what is to be written.

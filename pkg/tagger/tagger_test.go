@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -133,7 +134,7 @@ func TestExistingTags(t *testing.T) {
 					if got := tags["Owner"] + " " + tags["PrincipalId"]; got != tt.tags {
 						t.Errorf("tags %q, want %q", got, tt.tags)
 					}
-					if got := len(f.writes[name]); got != tt.writes {
+					if got := f.writesOf(name); got != tt.writes {
 						t.Errorf("%d writes, want %d", got, tt.writes)
 					}
 				})
@@ -198,39 +199,82 @@ func TestUpsertsOfOneResource(t *testing.T) {
 	}
 }
 
-// GetResources never lists IAM's resources.
-func TestUnreadableKinds(t *testing.T) {
-	arn := "arn:aws:iam::123456789012:role/r"
+// GetResources never lists the resources of IAM and Auto Scaling. IAM's are read by itself.
+func TestUnlistedKinds(t *testing.T) {
+	const role, group, asg = "arn:aws:iam::123456789012:role/r", "arn:aws:iam::123456789012:group/g", "arn:aws:autoscaling:eu-west-3:123456789012:autoScalingGroup:x:autoScalingGroupName/g"
+	create := func(*resource.Job) {}
+	upsert := func(j *resource.Job) { j.Upsert = true }
+	old := func(j *resource.Job) { j.Event.Time = time.Now().Add(-25 * time.Hour) }
+	given := func(key string) func(*resource.Job) {
+		return func(j *resource.Job) { j.Resource.Tags = map[string]string{key: "bob"} }
+	}
 	for _, tt := range []struct {
 		name   string
+		arn    string
+		there  []string
 		change func(*resource.Job)
 		all    bool // overwrite
+		none   bool // IAM can't be read
+		err    string
 		want   string
 		owner  string
 	}{
-		{"a create is tagged", func(*resource.Job) {}, false, "tagged", "ann"},
-		{"but for what the record gives", func(j *resource.Job) { j.Resource.Tags = map[string]string{"Owner": "bob"} }, false, "kept", ""},
-		{"in whatever case", func(j *resource.Job) { j.Resource.Tags = map[string]string{"owner": "bob"} }, false, "kept", ""},
-		{"an upsert might change an owner", func(j *resource.Job) { j.Upsert = true }, false, "kept", ""},
-		{"an upsert is never blind", func(j *resource.Job) { j.Upsert = true }, true, "kept", ""},
-		{"an old create might too", func(j *resource.Job) { j.Event.Time = time.Now().Add(-25 * time.Hour) }, false, "kept", ""},
-		{"if that is not allowed", func(j *resource.Job) { j.Event.Time = time.Now().Add(-25 * time.Hour) }, true, "tagged", "ann"},
+		{name: "a role without tags", arn: role, change: create, want: "tagged", owner: "ann"},
+		{name: "a role with an owner", arn: role, there: []string{"Owner", "bob"}, change: create, want: "kept", owner: "bob"},
+		{name: "IAM's keys don't differ by case", arn: role, there: []string{"owner", "bob"}, change: create, want: "kept"},
+		{name: "an old role", arn: role, change: old, want: "tagged", owner: "ann"},
+		{name: "an upsert", arn: role, change: upsert, want: "tagged", owner: "ann"},
+		{name: "an upsert of what has an owner", arn: role, there: []string{"Owner", "bob"}, change: upsert, want: "kept", owner: "bob"},
+		{name: "a role that is gone", arn: "", change: func(j *resource.Job) { j.Resource.ARN = role + "gone" }, want: "missed/unresolved"},
+		{name: "a read that is denied", arn: role, change: create, err: "AccessDenied", want: "deferred"},
+		{name: "a read that is throttled", arn: role, change: create, err: "Throttling", want: ""},
+
+		{name: "a create that can't be read is tagged", arn: asg, change: create, want: "tagged", owner: "ann"},
+		{name: "and one of IAM", arn: group, change: create, want: "tagged", owner: "ann"},
+		{name: "and all where no client reads them", arn: role, change: create, none: true, want: "tagged", owner: "ann"},
+		{name: "but for what the record gives", arn: asg, change: given("Owner"), want: "kept"},
+		{name: "in whatever case", arn: group, change: given("owner"), want: "kept"},
+		{name: "an upsert might change an owner", arn: asg, change: upsert, want: "kept"},
+		{name: "an upsert is never blind", arn: asg, change: upsert, all: true, want: "kept"},
+		{name: "an old create might too", arn: group, change: old, want: "kept"},
+		{name: "if that is not allowed", arn: group, change: old, all: true, want: "tagged", owner: "ann"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				f := newFake(t)
-				w := start(t, f, func(o *Options) { o.Overwrite = func(string) bool { return tt.all } })
-				f.make(arn)
+				if tt.err != "" {
+					f.iamError = apiError(tt.err, "no")
+				}
+				w := start(t, f, func(o *Options) {
+					o.Overwrite = func(string) bool { return tt.all }
+					if tt.none {
+						o.API = func(s event.Scope) (API, error) {
+							api, err := f.api(s)
+							api.IAMTags = nil
+							return api, err
+						}
+					}
+				})
+				f.make(tt.arn, tt.there...)
+				arn := tt.arn
+				if arn == "" {
+					arn = role
+				}
 				j := arnJob(arn, "ann")
 				tt.change(&j)
-				w.submit(j)
+				other := arnJob("arn:aws:sqs:eu-west-3:123456789012:q", "ann") // in the same call
+				f.make(other.Resource.ARN)
+				w.submit(j, other)
 				time.Sleep(time.Minute)
 				w.want(j, tt.want)
+				w.want(other, "tagged")
 				if got := f.tagsOf(arn)["Owner"]; got != tt.owner {
 					t.Errorf("Owner %q, want %q", got, tt.owner)
 				}
-				if n := f.count(getResources); n != 0 {
-					t.Errorf("%d GetResources of a kind that it never lists", n)
+				for _, c := range f.of(getResources) {
+					if slices.Contains(c.names, arn) {
+						t.Error("GetResources for a kind that it never lists")
+					}
 				}
 			})
 		})
@@ -279,8 +323,8 @@ func TestJobsThatNoCallIsMadeFor(t *testing.T) {
 				synctest.Wait()
 				w.want(j, tt.want)
 				time.Sleep(time.Minute)
-				if len(f.calls) != 0 {
-					t.Errorf("%d calls", len(f.calls))
+				if n := len(f.all()); n != 0 {
+					t.Errorf("%d calls", n)
 				}
 			})
 		})
@@ -306,7 +350,7 @@ func TestReadIsFreshAtTheWrite(t *testing.T) {
 		w.submit(jobs...)
 		time.Sleep(3 * time.Hour)
 		read := map[string]time.Time{}
-		for _, c := range f.calls {
+		for _, c := range f.all() {
 			for _, id := range c.names {
 				switch c.api {
 				case describeTags:
@@ -381,7 +425,7 @@ func TestNewEventsDontWaitForTheBacklog(t *testing.T) {
 			w.submit(j)
 			time.Sleep(8 * time.Second)
 			w.want(j, "tagged")
-			if took := w.at[j.Key()].Sub(begin); took > 7*time.Second {
+			if took := w.when(j).Sub(begin); took > 7*time.Second {
 				t.Errorf("a new event waited %v", took)
 			}
 		}
@@ -442,7 +486,7 @@ func TestHandBack(t *testing.T) {
 		if err := <-blocked; !errors.Is(err, ErrClosed) {
 			t.Errorf("Submit after the end: %v", err)
 		}
-		if got := w.deferred[jobs[0].Key()].Job; got.Attempts == 0 || got.LastReason != resource.AccessDenied || got.FirstTried.IsZero() {
+		if got := w.deferral(jobs[0]).Job; got.Attempts == 0 || got.LastReason != resource.AccessDenied || got.FirstTried.IsZero() {
 			t.Errorf("a deferred Job keeps %+v", got)
 		}
 	})

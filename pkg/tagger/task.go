@@ -74,6 +74,7 @@ const (
 	describeImages    resource.TagAPI = "ec2:DescribeImages"
 	describeTags      resource.TagAPI = "ec2:DescribeTags"
 	getResources      resource.TagAPI = "tagging:GetResources"
+	iamTags           resource.TagAPI = "iam:ListTags" // ListRoleTags, ListUserTags, ...
 )
 
 func jobAPI(j resource.Job) resource.TagAPI {
