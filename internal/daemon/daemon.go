@@ -390,6 +390,9 @@ func (d *Daemon) api(s event.Scope) (tagger.API, error) {
 		CreateTags: ec2.CreateTags, DescribeTags: ec2.DescribeTags, DescribeInstances: ec2.DescribeInstances,
 		DescribeVolumes: ec2.DescribeVolumes, DescribeImages: ec2.DescribeImages,
 		TagResources: tagging.TagResources, GetResources: tagging.GetResources,
+		IAMTags: func(ctx context.Context, arn string) (map[string]string, bool, error) {
+			return d.account.IAMTags(ctx, s, arn)
+		},
 	}, nil
 }
 

@@ -98,6 +98,8 @@ type AWS struct {
 	order    []*Resource
 	byARN    map[string]*Resource
 	byID     map[event.Scope]map[string]*Resource // EC2's, by id
+	byParent map[string][]*Resource               // an instance's volumes and interfaces, an image's snapshots
+	whos     map[Who]*Who
 	buckets  map[bucketKey]*rate.Limiter
 	calls    []Call
 	faults   map[string]Faults
@@ -140,6 +142,8 @@ func New(cfg Config) *AWS {
 		trails:   make(map[event.Scope]*trail),
 		byARN:    make(map[string]*Resource),
 		byID:     make(map[event.Scope]map[string]*Resource),
+		byParent: make(map[string][]*Resource),
+		whos:     make(map[Who]*Who),
 		buckets:  make(map[bucketKey]*rate.Limiter),
 		faults:   make(map[string]Faults),
 		denied:   make(map[denial]bool),
@@ -285,7 +289,7 @@ func (a *AWS) refusal(c *call) answer {
 	switch c.service {
 	case "ec2":
 		return c.failure(403, "UnauthorizedOperation", "You are not authorized to perform this operation. "+message)
-	case "sts":
+	case "sts", "iam":
 		return c.failure(403, "AccessDenied", message)
 	default:
 		return c.failure(400, "AccessDeniedException", message)
@@ -319,6 +323,9 @@ func (a *AWS) operation(c *call) func(*call) answer {
 	case "sts.GetCallerIdentity":
 		return a.getCallerIdentity
 	default:
+		if c.service == "iam" && strings.HasPrefix(c.op, "List") && strings.HasSuffix(c.op, "Tags") {
+			return a.listIAMTags
+		}
 		return nil
 	}
 }
@@ -329,7 +336,7 @@ func (c *call) throttled() answer {
 		return c.failure(503, "RequestLimitExceeded", "Request limit exceeded.")
 	case "tagging":
 		return c.failure(400, "ThrottledException", "Rate exceeded")
-	case "sts":
+	case "sts", "iam":
 		return c.failure(400, "Throttling", "Rate exceeded")
 	default:
 		return c.failure(400, "ThrottlingException", "Rate exceeded")
@@ -419,7 +426,7 @@ func (a *AWS) sleep(ctx context.Context, d time.Duration) error {
 func (a *AWS) trail(s event.Scope) *trail {
 	t := a.trails[s]
 	if t == nil {
-		t = newTrail()
+		t = newTrail(s)
 		a.trails[s] = t
 	}
 	return t

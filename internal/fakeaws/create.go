@@ -139,6 +139,9 @@ func (a *AWS) delay(d time.Duration) time.Duration {
 func (a *AWS) register(r *Resource) {
 	a.order = append(a.order, r)
 	a.byARN[r.ARN] = r
+	if r.Parent != "" {
+		a.byParent[r.Parent] = append(a.byParent[r.Parent], r)
+	}
 	if r.Service == "ec2" {
 		ids := a.byID[r.Scope]
 		if ids == nil {
@@ -307,7 +310,7 @@ func makers() map[string]maker {
 			m.call.response = object{"repository": object{"repositoryArn": arn, "repositoryName": m.spec.Name, "registryId": m.call.scope.AccountID}}
 			m.named(arn)
 		}},
-		"CreateStateMachine": {source: "states.amazonaws.com", service: "states", denyAction: "states:TagResource", do: func(m *making) {
+		"CreateStateMachine": {source: "states.amazonaws.com", service: "states", denyAction: "states:TagResource", upsert: true, do: func(m *making) {
 			arn := m.arn("states", "stateMachine:"+m.spec.Name)
 			m.call.request = m.withTags(object{"name": m.spec.Name, "definition": "HIDDEN_DUE_TO_SECURITY_REASONS", "type": "STANDARD"}, "tags", keyValue)
 			m.call.response = object{"stateMachineArn": arn}

@@ -105,8 +105,8 @@ func tagSet(r *Resource) node {
 // children returns what belongs to a resource, in the order of ids.
 func (a *AWS) children(r *Resource, typ string) []*Resource {
 	var out []*Resource
-	for _, o := range a.byID[r.Scope] {
-		if o.Type == typ && o.Parent == r.ID && o.exists() {
+	for _, o := range a.byParent[r.ID] {
+		if o.Type == typ && o.exists() {
 			out = append(out, o)
 		}
 	}

@@ -247,8 +247,8 @@ func createImage(m *making) {
 // snapshots is how many snapshots an instance's volumes make.
 func (m *making) snapshots(instance string) int {
 	n := 0
-	for _, r := range m.aws.byID[m.call.scope] {
-		if r.Type == "volume" && r.Parent == instance && r.exists() {
+	for _, r := range m.aws.byParent[instance] {
+		if r.Type == "volume" && r.exists() {
 			n++
 		}
 	}

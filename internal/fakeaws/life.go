@@ -3,6 +3,7 @@ package fakeaws
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/autotagd/autotagd/pkg/event"
 )
@@ -41,8 +42,8 @@ func (a *AWS) Delete(arn string, who Who) {
 	now := a.Now()
 	r.DeletedAt = now
 	if r.Type == "instance" {
-		for _, id := range slices.Sorted(maps.Keys(a.byID[r.Scope])) {
-			if o := a.byID[r.Scope][id]; o.Parent == r.ID && o.exists() {
+		for _, o := range a.byParent[r.ID] {
+			if o.exists() {
 				o.DeletedAt = now
 			}
 		}
@@ -88,12 +89,28 @@ func (a *AWS) Other(scope event.Scope, source, name string, readOnly bool, who W
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at := a.Now()
+	at, delay := a.Now(), a.delay(s.Delay)
 	if !s.At.IsZero() {
 		at = s.At
 	}
-	c := apiCall{scope: scope, id: a.uuid(), at: at, source: source, name: name, readOnly: readOnly, who: who, errorCode: s.Error,
-		request: object{"name": s.Name}}
-	a.log(c, a.delay(s.Delay), false)
-	return c.id
+	id := a.uuid()
+	if s.Error != "" {
+		a.log(apiCall{scope: scope, id: id, at: at, source: source, name: name, readOnly: readOnly, who: who, errorCode: s.Error,
+			errorMessage: "refused", request: object{"name": s.Name}}, delay, false)
+		return id
+	}
+	at = at.Truncate(time.Second)
+	a.addEvent(scope, &trailEvent{at: at.UnixNano(), visible: at.Add(delay).UnixNano(), id: id, source: source, name: name,
+		readOnly: readOnly, who: a.intern(who), note: s.Name})
+	return id
+}
+
+// intern returns the one copy of who that many events share.
+func (a *AWS) intern(who Who) *Who {
+	w := a.whos[who]
+	if w == nil {
+		w = &who
+		a.whos[who] = w
+	}
+	return w
 }

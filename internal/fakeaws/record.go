@@ -63,26 +63,29 @@ func (c apiCall) record() string {
 	return string(b)
 }
 
-// log puts a call into its Scope's trail, to be shown after delay. The record is made at once if keep is set, else at each
-// showing, from what c holds.
+// log puts a call into its Scope's trail, to be shown after delay, or now if that is later and there is no delay. The record
+// is written at once if keep is set, else at each showing, from what c holds. It returns when it will show.
 func (a *AWS) log(c apiCall, delay time.Duration, keep bool) time.Time {
 	c.at = c.at.UTC().Truncate(time.Second)
 	visible := c.at.Add(delay)
-	if now := a.Now(); visible.Before(now) && delay == 0 {
+	if now := a.Now(); delay == 0 && visible.Before(now) {
 		visible = now
 	}
-	e := &trailEvent{at: c.at, visible: visible, id: c.id, source: c.source, name: c.name, readOnly: c.readOnly, user: c.who.username()}
-	if keep {
+	e := &trailEvent{at: c.at.UnixNano(), visible: visible.UnixNano(), id: c.id, source: c.source, name: c.name, readOnly: c.readOnly}
+	if e.call = &c; keep {
 		e.raw = c.record()
-	} else {
-		e.render = c.record
+		e.call = &apiCall{who: c.who} // for the Username
 	}
-	t := a.trail(c.scope)
+	a.addEvent(c.scope, e)
+	return visible
+}
+
+func (a *AWS) addEvent(s event.Scope, e *trailEvent) {
+	t := a.trail(s)
 	t.add(e)
 	if t.seq%10_000 == 0 {
 		t.forget(a.Now().Add(-a.cfg.Retention))
 	}
-	return visible
 }
 
 // logCall puts a call of the program under test into the trail, as in life.

@@ -30,6 +30,7 @@ type traffic struct {
 	later   map[int64][]func()        // by Unix second: what happens to a resource after it was made
 	alive   map[event.Scope][]Created // launches that images and snapshots are made of
 	creates []choice
+	people  []Who
 	second  int64
 }
 
@@ -69,7 +70,7 @@ func (a *AWS) Past(start, end time.Time, t Traffic) {
 func (a *AWS) newTraffic(t Traffic) *traffic {
 	w := &traffic{
 		Traffic: t, aws: a, rng: rand.New(rand.NewPCG(a.cfg.Seed, 0x7472616666696321)),
-		later: make(map[int64][]func()), alive: make(map[event.Scope][]Created), second: time.Now().Unix(),
+		later: make(map[int64][]func()), alive: make(map[event.Scope][]Created), people: staff(), second: time.Now().Unix(),
 	}
 	for _, c := range [...]choice{
 		{"RunInstances", 18}, {"CreateVolume", 8}, {"CreateFunction20150331", 8}, {"CreateSecurityGroup", 7}, {"CreateSnapshot", 6}, {"CreateBucket", 6},
@@ -262,17 +263,21 @@ func (w *traffic) what() string {
 	panic("unreachable: n is below the sum of the weights")
 }
 
-// who draws a caller that is credited.
-func (w *traffic) who() Who {
-	people := [...]Who{
+// staff are the people; the first eight come in through Identity Center.
+func staff() []Who {
+	return []Who{
 		SSO("maria.lopez@example.com", "Developer"), SSO("john.smith@example.com", "Developer"), SSO("aisha.khan@example.com", "DataScientist"),
 		SSO("wei.chen@example.com", "PowerUser"), SSO("olga.petrova@example.com", "Developer"), SSO("tom.becker@example.com", "Administrator"),
 		SSO("priya.nair@example.com", "DataScientist"), SSO("lucas.martin@example.com", "Developer"), RoleSession("Engineer", "nina.rossi"),
 		RoleSession("Engineer", "sven.larsen"), IAMUser("david.okafor"),
 	}
+}
+
+// who draws a caller that is credited.
+func (w *traffic) who() Who {
 	switch x := w.rng.Float64(); {
 	case x < 0.68:
-		return pick(w.rng, people[:])
+		return pick(w.rng, w.people)
 	case x < 0.74:
 		return IAMUser("jenkins")
 	case x < 0.84:
@@ -284,7 +289,7 @@ func (w *traffic) who() Who {
 	case x < 0.93:
 		return Machine("batch-worker", "i-0d3adb33f00c0ffee")
 	case x < 0.96:
-		return pick(w.rng, people[:8]).On("cloudformation.amazonaws.com")
+		return pick(w.rng, w.people[:8]).On("cloudformation.amazonaws.com")
 	case x < 0.98:
 		return Machine("break-glass", "aws-sdk-js-1763846400000").WithSourceIdentity("sam.wright@example.com")
 	case x < 0.99:

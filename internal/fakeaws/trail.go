@@ -12,41 +12,61 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 )
 
-// trailEvent is one management event of a Scope. Most are never asked for by a checker, so they stay small: the record is
-// made when LookupEvents shows it.
+// trailEvent is one management event of a Scope. A busy account has millions and shows few, so they are small: the record is
+// written when LookupEvents shows it, but for raw ones.
 type trailEvent struct {
-	at, visible  time.Time // at is in whole seconds, as CloudTrail has it
-	seq          uint64    // breaks ties among the events of one second
+	at, visible  int64  // Unix nanoseconds; at is a whole second, as CloudTrail has it
+	seq          uint64 // breaks ties among the events of one second
 	id           string
 	source, name string
 	readOnly     bool
-	user         string
-	raw          string        // the record; "" means that render makes it
-	render       func() string // set when raw is ""
+	// One of: the record itself; the call that it tells of; for the many that nothing hangs on, who made it and a name.
+	raw  string
+	call *apiCall
+	who  *Who
+	note string
 }
 
-func (e *trailEvent) record() string {
-	if e.raw != "" {
+func (e *trailEvent) record(s event.Scope) string {
+	switch {
+	case e.raw != "":
 		return e.raw
+	case e.call != nil:
+		return e.call.record()
+	default:
+		return apiCall{
+			scope: s, id: e.id, at: time.Unix(0, e.at), source: e.source, name: e.name, readOnly: e.readOnly, who: *e.who,
+			request: object{"name": e.note},
+		}.record()
 	}
-	return e.render()
+}
+
+func (e *trailEvent) user() string {
+	switch {
+	case e.call != nil:
+		return e.call.who.username()
+	case e.who != nil:
+		return e.who.username()
+	default:
+		return ""
+	}
 }
 
 func (e *trailEvent) before(o *trailEvent) bool {
-	if !e.at.Equal(o.at) {
-		return e.at.Before(o.at)
-	}
-	return e.seq < o.seq
+	return e.at < o.at || e.at == o.at && e.seq < o.seq
 }
 
 // trail is one Scope's events in the order of time, whole and by the attributes that are asked for most.
 type trail struct {
+	scope       event.Scope
 	all, writes []*trailEvent
 	byName      map[string][]*trailEvent
 	seq         uint64
 }
 
-func newTrail() *trail { return &trail{byName: make(map[string][]*trailEvent)} }
+func newTrail(s event.Scope) *trail {
+	return &trail{scope: s, byName: make(map[string][]*trailEvent)}
+}
 
 func (t *trail) add(e *trailEvent) {
 	t.seq++
@@ -70,7 +90,7 @@ func insert(s []*trailEvent, e *trailEvent) []*trailEvent {
 // forget drops what is older than the retention. It is called now and then, not at each event.
 func (t *trail) forget(oldest time.Time) {
 	cut := func(s []*trailEvent) []*trailEvent {
-		i := sort.Search(len(s), func(i int) bool { return !s[i].at.Before(oldest) })
+		i := sort.Search(len(s), func(i int) bool { return s[i].at >= oldest.UnixNano() })
 		if i == 0 {
 			return s
 		}
@@ -117,7 +137,7 @@ func (a *AWS) PutRecord(scope event.Scope, raw string, visibleAt time.Time) stri
 		r.EventID = a.uuid()
 	}
 	a.trail(scope).add(&trailEvent{
-		at: at.UTC().Truncate(time.Second), visible: visibleAt, id: r.EventID, source: r.EventSource, name: r.EventName,
+		at: at.Truncate(time.Second).UnixNano(), visible: visibleAt.UnixNano(), id: r.EventID, source: r.EventSource, name: r.EventName,
 		readOnly: r.ReadOnly, raw: raw,
 	})
 	return r.EventID
@@ -138,7 +158,7 @@ func (a *AWS) Events(scope event.Scope) []Event {
 	t := a.trail(scope)
 	out := make([]Event, len(t.all))
 	for i, e := range t.all {
-		out[i] = Event{e.id, e.source, e.name, e.at, e.visible, e.readOnly, e.record()}
+		out[i] = Event{e.id, e.source, e.name, time.Unix(0, e.at).UTC(), time.Unix(0, e.visible).UTC(), e.readOnly, e.record(scope)}
 	}
 	return out
 }
@@ -154,7 +174,7 @@ type lookupInput struct {
 // lookupToken is a NextToken. The set of events that a walk shows is frozen at its first page.
 type lookupToken struct {
 	AsOf   int64  // Unix nanoseconds
-	At     int64  // Unix seconds of the last event shown
+	At     int64  // time of the last event shown, likewise
 	Seq    uint64 // and its number
 	Params string // digest of the other parameters
 }
@@ -226,31 +246,26 @@ func (a *AWS) lookupEvents(c *call) answer {
 	}
 	t := a.trail(c.scope)
 	from, match := t.choose(key, value)
-	asOf := time.Unix(0, token.AsOf)
-	if token.At != math.MaxInt64 {
-		if shown := time.Unix(token.At, 0); shown.Before(end) {
-			end = shown
-		}
-	}
-	last := sort.Search(len(from), func(i int) bool { return from[i].at.After(end) })
+	oldest, newest := start.UnixNano(), min(end.UnixNano(), token.At)
+	last := sort.Search(len(from), func(i int) bool { return from[i].at > newest })
 	page := make([]object, 0, limit)
 	more := false
 	for i := last - 1; i >= 0; i-- {
 		e := from[i]
-		if e.at.Before(start) {
+		if e.at < oldest {
 			break
 		}
-		if e.visible.After(asOf) || e.at.Unix() == token.At && e.seq >= token.Seq || !match(e) {
+		if e.visible > token.AsOf || e.at == token.At && e.seq >= token.Seq || !match(e) {
 			continue
 		}
 		if len(page) == limit {
 			more = true
 			break
 		}
-		token.At, token.Seq = e.at.Unix(), e.seq
-		page = append(page, lookupEvent(e))
+		token.At, token.Seq = e.at, e.seq
+		page = append(page, t.show(e))
 		if a.chance(a.cfg.Duplicates) && len(page) < limit {
-			page = append(page, lookupEvent(e))
+			page = append(page, t.show(e))
 		}
 	}
 	out := object{"Events": page}
@@ -278,23 +293,23 @@ func (t *trail) choose(key, value string) ([]*trailEvent, func(*trailEvent) bool
 	case "EventSource":
 		return t.all, func(e *trailEvent) bool { return e.source == value }
 	case "Username":
-		return t.all, func(e *trailEvent) bool { return e.user == value }
+		return t.all, func(e *trailEvent) bool { return e.user() == value }
 	default: // AccessKeyId, ResourceType, ResourceName: in the record somewhere
-		return t.all, func(e *trailEvent) bool { return strings.Contains(e.record(), `"`+value+`"`) }
+		return t.all, func(e *trailEvent) bool { return strings.Contains(e.record(t.scope), `"`+value+`"`) }
 	}
 }
 
-func lookupEvent(e *trailEvent) object {
+func (t *trail) show(e *trailEvent) object {
 	readOnly := "false"
 	if e.readOnly {
 		readOnly = "true"
 	}
 	o := object{
-		"EventId": e.id, "EventName": e.name, "EventSource": e.source, "EventTime": e.at.Unix(), "ReadOnly": readOnly,
-		"Resources": []object{}, "CloudTrailEvent": e.record(),
+		"EventId": e.id, "EventName": e.name, "EventSource": e.source, "EventTime": e.at / int64(time.Second), "ReadOnly": readOnly,
+		"Resources": []object{}, "CloudTrailEvent": e.record(t.scope),
 	}
-	if e.user != "" {
-		o["Username"] = e.user
+	if user := e.user(); user != "" {
+		o["Username"] = user
 	}
 	return o
 }

@@ -140,7 +140,14 @@ const readBeforeWrite = 31 * time.Second
 func (a *AWS) Audit(grace time.Duration) []Problem {
 	now := a.Now()
 	var problems []Problem
-	for _, r := range a.Resources() {
+	all := a.Resources()
+	deleted := map[string]bool{} // ids of images that are gone: only they said which snapshots they were made of
+	for _, r := range all {
+		if r.Type == "image" && !r.exists() {
+			deleted[r.ID] = true
+		}
+	}
+	for _, r := range all {
 		report := func(what, format string, args ...any) {
 			problems = append(problems, Problem{r, what, fmt.Sprintf(format, args...)})
 		}
@@ -158,7 +165,7 @@ func (a *AWS) Audit(grace time.Duration) []Problem {
 				report("overwritten", "%s was %q since %s, is %q since %s", w.Key, w.Old, w.Since.Format(time.TimeOnly), w.Value, w.Time.Format(time.TimeOnly))
 			}
 		}
-		if !r.exists() || len(owners) == 0 || r.OwnCallOnly || r.VisibleAt.Add(grace).After(now) {
+		if !r.exists() || len(owners) == 0 || r.OwnCallOnly || deleted[r.Parent] || r.VisibleAt.Add(grace).After(now) {
 			continue
 		}
 		if !r.Upsert || !r.others("Owner", "PrincipalId") {

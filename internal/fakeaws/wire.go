@@ -79,7 +79,7 @@ func (c *call) failure(status int, code, message string) answer {
 	switch c.service {
 	case "ec2":
 		return ec2Error(status, code, message)
-	case "sts":
+	case "sts", "iam":
 		return stsError(status, code, message)
 	default:
 		return jsonError(status, code, message)
@@ -193,7 +193,7 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 		prefix = "tag"
 	}
 	c.action = prefix + ":" + c.op
-	if !slices.Contains(a.cfg.Regions, c.scope.Region) {
+	if c.service != "iam" && !slices.Contains(a.cfg.Regions, c.scope.Region) { // IAM is global
 		e := c.failure(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
 		if c.service == "ec2" || c.service == "sts" {
 			e = c.failure(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
