@@ -174,7 +174,7 @@ func TestBusyAccountWithFaults(t *testing.T) {
 		})
 		w.cloud.SetFaults("", faults)
 		r := w.start()
-		working, stopWork := context.WithTimeout(t.Context(), 30*time.Minute)
+		working, stopWork := context.WithTimeout(t.Context(), 15*time.Minute)
 		defer stopWork()
 		if err := w.cloud.Live(working, fakeaws.Traffic{Creates: 0.2, Writes: 0.2, Reads: 0.1}); err != nil {
 			t.Fatal(err)
@@ -207,7 +207,7 @@ func TestCrashes(t *testing.T) {
 		working, stopWork := context.WithCancel(t.Context())
 		worked := make(chan error, 1)
 		go func() { worked <- w.cloud.Live(working, fakeaws.Traffic{Creates: 0.3, Writes: 0.1}) }()
-		for range 40 {
+		for range 20 {
 			r := w.start()
 			time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Minute))))
 			r.crash()
@@ -406,6 +406,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{})
 		r := w.start()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		s := r.daemon.scopes[0]
 		at := time.Now()
 		if v := s.ledger.Begin(event.Live, "broken", at); v != event.New {
