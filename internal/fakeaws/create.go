@@ -57,7 +57,6 @@ type making struct {
 	call      apiCall
 	spec      Spec
 	maker     maker
-	visible   time.Time
 	resources []*Resource
 	repeated  *Resource
 }

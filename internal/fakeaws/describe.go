@@ -179,8 +179,10 @@ func (a *AWS) describeVolumes(c *call) answer {
 				el("volumeId", r.ID), el("size", r.attrs["size"]), el("status", volumeStatus(r)), el("createTime", r.CreatedAt),
 				el("availabilityZone", r.Scope.Region+"a"), el("volumeType", "gp3"), el("encrypted", "true"),
 				list("attachmentSet", one(r.Parent), func(instance string) []node {
-					return []node{el("volumeId", r.ID), el("instanceId", instance), el("device", r.attrs["device"]), el("status", "attached"),
-						el("attachTime", r.CreatedAt), el("deleteOnTermination", "true")}
+					return []node{
+						el("volumeId", r.ID), el("instanceId", instance), el("device", r.attrs["device"]), el("status", "attached"),
+						el("attachTime", r.CreatedAt), el("deleteOnTermination", "true"),
+					}
 				}),
 				tagSet(r),
 			}

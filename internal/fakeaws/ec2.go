@@ -265,8 +265,10 @@ func createSnapshots(m *making) {
 	for range m.snapshots(instance) {
 		r := m.ec2("snapshot", m.aws.hexID("snap"))
 		r.attrs["volume"] = m.aws.hexID("vol")
-		set = append(set, object{"snapshotId": r.ID, "volumeId": r.attrs["volume"], "state": "pending", "ownerId": m.call.scope.AccountID, "volumeSize": 8,
-			"startTime": m.call.at.UTC().Format(time.RFC3339)})
+		set = append(set, object{
+			"snapshotId": r.ID, "volumeId": r.attrs["volume"], "state": "pending", "ownerId": m.call.scope.AccountID, "volumeSize": 8,
+			"startTime": m.call.at.UTC().Format(time.RFC3339),
+		})
 	}
 	var item any = set
 	if len(set) == 1 {

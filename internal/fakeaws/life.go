@@ -27,8 +27,10 @@ func (a *AWS) Tag(arn string, who Who, tags map[string]string) {
 		source, name = "ec2.amazonaws.com", "CreateTags"
 		request = object{"resourcesSet": items([]object{{"resourceId": r.ID}}), "tagSet": items(ec2Tags(tags))}
 	}
-	a.log(apiCall{scope: r.Scope, id: a.uuid(), at: now, source: source, name: name, who: who, request: request,
-		response: object{"_return": true}}, a.visibility(), true)
+	a.log(apiCall{
+		scope: r.Scope, id: a.uuid(), at: now, source: source, name: name, who: who, request: request,
+		response: object{"_return": true},
+	}, a.visibility(), true)
 }
 
 // Delete deletes a resource; an instance takes its volumes and interfaces along.
@@ -59,8 +61,10 @@ func (a *AWS) Delete(arn string, who Who) {
 	case "snapshot":
 		request = object{"snapshotId": r.ID}
 	}
-	a.log(apiCall{scope: r.Scope, id: a.uuid(), at: now, source: a.makers[r.EventName].source, name: name, who: who, request: request,
-		response: object{"_return": true}}, a.visibility(), true)
+	a.log(apiCall{
+		scope: r.Scope, id: a.uuid(), at: now, source: a.makers[r.EventName].source, name: name, who: who, request: request,
+		response: object{"_return": true},
+	}, a.visibility(), true)
 }
 
 // noun is what the event that made a resource calls it: Bucket for CreateBucket.
@@ -95,13 +99,17 @@ func (a *AWS) Other(scope event.Scope, source, name string, readOnly bool, who W
 	}
 	id := a.uuid()
 	if s.Error != "" {
-		a.log(apiCall{scope: scope, id: id, at: at, source: source, name: name, readOnly: readOnly, who: who, errorCode: s.Error,
-			errorMessage: "refused", request: object{"name": s.Name}}, delay, false)
+		a.log(apiCall{
+			scope: scope, id: id, at: at, source: source, name: name, readOnly: readOnly, who: who, errorCode: s.Error,
+			errorMessage: "refused", request: object{"name": s.Name},
+		}, delay, false)
 		return id
 	}
 	at = at.Truncate(time.Second)
-	a.addEvent(scope, &trailEvent{at: at.UnixNano(), visible: at.Add(delay).UnixNano(), id: id, source: source, name: name,
-		readOnly: readOnly, who: a.intern(who), note: s.Name})
+	a.addEvent(scope, &trailEvent{
+		at: at.UnixNano(), visible: at.Add(delay).UnixNano(), id: id, source: source, name: name,
+		readOnly: readOnly, who: a.intern(who), note: s.Name,
+	})
 	return id
 }
 

@@ -367,7 +367,8 @@ func (a *AWS) getResources(c *call) answer {
 		if slices.ContainsFunc(in.TagFilters, func(f struct {
 			Key    string
 			Values []string
-		}) bool {
+		},
+		) bool {
 			v, has := r.Tags[f.Key]
 			return !has || len(f.Values) > 0 && !slices.Contains(f.Values, v)
 		}) {

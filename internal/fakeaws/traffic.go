@@ -73,11 +73,36 @@ func (a *AWS) newTraffic(t Traffic) *traffic {
 		later: make(map[int64][]func()), alive: make(map[event.Scope][]Created), people: staff(), second: time.Now().Unix(),
 	}
 	for _, c := range [...]choice{
-		{"RunInstances", 18}, {"CreateVolume", 8}, {"CreateFunction20150331", 8}, {"CreateSecurityGroup", 7}, {"CreateSnapshot", 6}, {"CreateBucket", 6},
-		{"CreateLogGroup", 6}, {"CreateQueue", 5}, {"CreateTopic", 4}, {"CreateTable", 4}, {"CreateSecret", 4}, {"CreateRole", 4}, {"PutMetricAlarm", 4},
-		{"PutParameter", 4}, {"CreateImage", 3}, {"CreateLaunchTemplate", 3}, {"PutRule", 3}, {"CreateNetworkInterface", 2}, {"CreateKeyPair", 2},
-		{"AllocateAddress", 2}, {"CreateSubnet", 2}, {"CreateDBInstance", 2}, {"CreateRepository", 2}, {"CreateStateMachine", 2}, {"CreateVpc", 1},
-		{"CreateNatGateway", 1}, {"CreateSnapshots", 1}, {"CreateKey", 1}, {"CreateStream", 1}, {"CreateFileSystem", 1},
+		{"RunInstances", 18},
+		{"CreateVolume", 8},
+		{"CreateFunction20150331", 8},
+		{"CreateSecurityGroup", 7},
+		{"CreateSnapshot", 6},
+		{"CreateBucket", 6},
+		{"CreateLogGroup", 6},
+		{"CreateQueue", 5},
+		{"CreateTopic", 4},
+		{"CreateTable", 4},
+		{"CreateSecret", 4},
+		{"CreateRole", 4},
+		{"PutMetricAlarm", 4},
+		{"PutParameter", 4},
+		{"CreateImage", 3},
+		{"CreateLaunchTemplate", 3},
+		{"PutRule", 3},
+		{"CreateNetworkInterface", 2},
+		{"CreateKeyPair", 2},
+		{"AllocateAddress", 2},
+		{"CreateSubnet", 2},
+		{"CreateDBInstance", 2},
+		{"CreateRepository", 2},
+		{"CreateStateMachine", 2},
+		{"CreateVpc", 1},
+		{"CreateNatGateway", 1},
+		{"CreateSnapshots", 1},
+		{"CreateKey", 1},
+		{"CreateStream", 1},
+		{"CreateFileSystem", 1},
 	} {
 		if len(t.Only) == 0 {
 			w.creates = append(w.creates, c)
@@ -321,20 +346,38 @@ func (w *traffic) service(s event.Scope, at time.Time) {
 // writes are calls that change something and make nothing that takes tags; some sound as if they did.
 func writes() [][2]string {
 	return [][2]string{
-		{"ec2.amazonaws.com", "AuthorizeSecurityGroupIngress"}, {"ec2.amazonaws.com", "ModifyInstanceAttribute"}, {"ec2.amazonaws.com", "StartInstances"},
-		{"ec2.amazonaws.com", "StopInstances"}, {"ec2.amazonaws.com", "AttachVolume"}, {"ec2.amazonaws.com", "CreateRoute"}, {"ec2.amazonaws.com", "CreateTags"},
-		{"lambda.amazonaws.com", "UpdateFunctionCode20150331v2"}, {"logs.amazonaws.com", "CreateLogStream"}, {"kms.amazonaws.com", "CreateGrant"},
-		{"iam.amazonaws.com", "AttachRolePolicy"}, {"iam.amazonaws.com", "CreateAccessKey"}, {"iam.amazonaws.com", "PutRolePolicy"},
-		{"s3.amazonaws.com", "PutBucketPolicy"}, {"ecs.amazonaws.com", "UpdateService"}, {"ssm.amazonaws.com", "SendCommand"},
-		{"elasticloadbalancing.amazonaws.com", "RegisterTargets"}, {"autoscaling.amazonaws.com", "SetDesiredCapacity"}, {"signin.amazonaws.com", "ConsoleLogin"},
+		{"ec2.amazonaws.com", "AuthorizeSecurityGroupIngress"},
+		{"ec2.amazonaws.com", "ModifyInstanceAttribute"},
+		{"ec2.amazonaws.com", "StartInstances"},
+		{"ec2.amazonaws.com", "StopInstances"},
+		{"ec2.amazonaws.com", "AttachVolume"},
+		{"ec2.amazonaws.com", "CreateRoute"},
+		{"ec2.amazonaws.com", "CreateTags"},
+		{"lambda.amazonaws.com", "UpdateFunctionCode20150331v2"},
+		{"logs.amazonaws.com", "CreateLogStream"},
+		{"kms.amazonaws.com", "CreateGrant"},
+		{"iam.amazonaws.com", "AttachRolePolicy"},
+		{"iam.amazonaws.com", "CreateAccessKey"},
+		{"iam.amazonaws.com", "PutRolePolicy"},
+		{"s3.amazonaws.com", "PutBucketPolicy"},
+		{"ecs.amazonaws.com", "UpdateService"},
+		{"ssm.amazonaws.com", "SendCommand"},
+		{"elasticloadbalancing.amazonaws.com", "RegisterTargets"},
+		{"autoscaling.amazonaws.com", "SetDesiredCapacity"},
+		{"signin.amazonaws.com", "ConsoleLogin"},
 	}
 }
 
 func reads() [][2]string {
 	return [][2]string{
-		{"ec2.amazonaws.com", "DescribeInstances"}, {"ec2.amazonaws.com", "DescribeVolumes"}, {"s3.amazonaws.com", "ListBuckets"},
-		{"s3.amazonaws.com", "GetBucketAcl"}, {"sts.amazonaws.com", "AssumeRole"}, {"iam.amazonaws.com", "ListRoles"},
-		{"lambda.amazonaws.com", "ListFunctions20150331"}, {"monitoring.amazonaws.com", "DescribeAlarms"},
+		{"ec2.amazonaws.com", "DescribeInstances"},
+		{"ec2.amazonaws.com", "DescribeVolumes"},
+		{"s3.amazonaws.com", "ListBuckets"},
+		{"s3.amazonaws.com", "GetBucketAcl"},
+		{"sts.amazonaws.com", "AssumeRole"},
+		{"iam.amazonaws.com", "ListRoles"},
+		{"lambda.amazonaws.com", "ListFunctions20150331"},
+		{"monitoring.amazonaws.com", "DescribeAlarms"},
 	}
 }
 

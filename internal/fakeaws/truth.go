@@ -54,7 +54,6 @@ type Resource struct {
 	consistentAt time.Time // API calls do not find it before
 	everTagged   bool
 	denyAction   string // IAM action that tagging it needs
-	status       string // ec2: state of an image or volume
 	readyAt      time.Time
 	attrs        map[string]string // what descriptions show
 	since        map[string]time.Time

@@ -53,8 +53,10 @@ func IAMUser(name string) Who {
 // SSO is a person who signed in through IAM Identity Center with a permission set.
 func SSO(email, permissionSet string) Who {
 	role := "AWSReservedSSO_" + permissionSet + "_" + digest("sso", permissionSet)[:16]
-	return Who{Kind: Person, Owner: email, typ: "AssumedRole", name: role, path: "/aws-reserved/sso.amazonaws.com/eu-central-1/",
-		session: email, agent: agentConsole, console: true}
+	return Who{
+		Kind: Person, Owner: email, typ: "AssumedRole", name: role, path: "/aws-reserved/sso.amazonaws.com/eu-central-1/",
+		session: email, agent: agentConsole, console: true,
+	}
 }
 
 // RoleSession is a person in an assumed role, named by the session.
@@ -92,8 +94,10 @@ func Federated(name string) Who {
 // ServiceRole is a service acting for itself through its service-linked role: "autoscaling", "AWSServiceRoleForAutoScaling".
 func ServiceRole(service, role string) Who {
 	host := service + ".amazonaws.com"
-	return Who{Kind: Service, typ: "AssumedRole", name: role, path: "/aws-service-role/" + host + "/", session: strings.TrimPrefix(role, "AWSServiceRoleFor"),
-		invokedBy: host, agent: host}
+	return Who{
+		Kind: Service, typ: "AssumedRole", name: role, path: "/aws-service-role/" + host + "/", session: strings.TrimPrefix(role, "AWSServiceRoleFor"),
+		invokedBy: host, agent: host,
+	}
 }
 
 // AWSService is a service calling as itself: identity type AWSService.

@@ -19,8 +19,10 @@ func TestLocate(t *testing.T) {
 		style := rapid.SampledFrom(names).Draw(t, "style")
 		width := rapid.SampledFrom([]int{-1, 20, 80}).Draw(t, "width")
 		inner := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
-			{Kind: yaml.ScalarNode, Value: "key"}, {Kind: yaml.ScalarNode, Tag: "!!str", Style: styles[style], Value: value},
-			{Kind: yaml.ScalarNode, Value: "next"}, {Kind: yaml.ScalarNode, Value: "x"},
+			{Kind: yaml.ScalarNode, Value: "key"},
+			{Kind: yaml.ScalarNode, Tag: "!!str", Style: styles[style], Value: value},
+			{Kind: yaml.ScalarNode, Value: "next"},
+			{Kind: yaml.ScalarNode, Value: "x"},
 		}}
 		data, err := yaml.Dump(&yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: "outer"}, inner}},
 			yaml.WithLineWidth(width), yaml.WithUnicode(rapid.Bool().Draw(t, "unicode")))

@@ -106,11 +106,11 @@ func (v value) wrapped() []value {
 	if v.is('[') {
 		return []value{v}
 	}
-	for _, s := range v.find("CloudTrailEvent") { // of a LookupEvents answer: JSON in a string
-		if inner := valueOf([]byte(s.text())); inner != nil {
+	if found := v.find("CloudTrailEvent"); len(found) > 0 { // of a LookupEvents answer: JSON in a string
+		if inner := valueOf([]byte(found[0].text())); inner != nil {
 			return []value{inner}
 		}
-		return []value{s} // a string: no record
+		return found[:1] // a string: no record
 	}
 	if _, err := parseValue(v); err == nil {
 		return nil

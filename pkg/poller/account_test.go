@@ -49,8 +49,10 @@ func catalogNames() (catalog, common []string) {
 func known(source, name string) bool { return strings.HasPrefix(name, "Create") }
 
 func newAccount(seed uint64, from time.Time, writes, creates float64, length time.Duration) *account {
-	a := &account{seed: seed, from: from, writes: writes - creates, creates: creates, mean: 150 * time.Second, longest: 15 * time.Minute,
-		byName: map[string][]int{}}
+	a := &account{
+		seed: seed, from: from, writes: writes - creates, creates: creates, mean: 150 * time.Second, longest: 15 * time.Minute,
+		byName: map[string][]int{},
+	}
 	all, _ := catalogNames()
 	// Most creates have common names, a few rare ones.
 	for i := range 100 {
@@ -227,8 +229,6 @@ type book struct {
 	hold     bool                 // events stay in hand
 	inHand   map[string]bool
 	resets   []event.Marks
-	names    []string // of NameRead
-	cursor   *event.Cursor
 	parts    []event.Span
 	oldest   time.Time       // of the backlog; older is given up
 	unlisted map[string]bool // names that nobody can ask for before they were seen

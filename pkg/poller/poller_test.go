@@ -50,8 +50,12 @@ func TestFirstCallHasNoTimes(t *testing.T) {
 // TestEveryEventUnderFaults is invariant 1 for the poller alone: whatever fails, no event before the Floor is missing.
 func TestEveryEventUnderFaults(t *testing.T) {
 	faults := []fault{
-		{code: "ThrottlingException"}, {code: "InternalFailure"}, {reset: true}, {code: "InvalidNextTokenException"},
-		{slow: 20 * time.Second}, {code: "ExpiredTokenException"},
+		{code: "ThrottlingException"},
+		{code: "InternalFailure"},
+		{reset: true},
+		{code: "InvalidNextTokenException"},
+		{slow: 20 * time.Second},
+		{code: "ExpiredTokenException"},
 	}
 	for _, c := range []struct {
 		name            string
@@ -226,8 +230,10 @@ func TestOnce(t *testing.T) {
 				r := newRig(t, c.writes, 1, 5*time.Hour, 4*time.Hour)
 				now := time.Now().UTC().Truncate(time.Second)
 				r.b.fresh = false
-				r.b.marks = event.Marks{Floor: now.Add(-65 * time.Minute), Watermark: now.Add(-65 * time.Minute),
-					Backlog: []event.Span{{Start: now.Add(-3 * time.Hour), End: now.Add(-65 * time.Minute)}}}
+				r.b.marks = event.Marks{
+					Floor: now.Add(-65 * time.Minute), Watermark: now.Add(-65 * time.Minute),
+					Backlog: []event.Span{{Start: now.Add(-3 * time.Hour), End: now.Add(-65 * time.Minute)}},
+				}
 				r.b.skipTo(r.b.marks.Floor)
 				r.build()
 				if err := r.p.Once(t.Context()); err != nil {
@@ -281,8 +287,10 @@ func TestSinceAndAge(t *testing.T) {
 		r := newRig(t, 0.05, 0.01, 120*24*time.Hour, time.Hour)
 		now := time.Now().UTC().Truncate(time.Second)
 		r.b.fresh = false
-		r.b.marks = event.Marks{Floor: now.Add(-31 * time.Minute), Watermark: now,
-			Backlog: []event.Span{{Start: now.Add(-100 * 24 * time.Hour), End: now.Add(-95 * 24 * time.Hour)}}}
+		r.b.marks = event.Marks{
+			Floor: now.Add(-31 * time.Minute), Watermark: now,
+			Backlog: []event.Span{{Start: now.Add(-100 * 24 * time.Hour), End: now.Add(-95 * 24 * time.Hour)}},
+		}
 		r.b.skipTo(r.b.marks.Floor)
 		r.b.oldest = now.Add(-90*24*time.Hour + 5*time.Minute)
 		r.cfg.Since = now.Add(-92 * 24 * time.Hour)

@@ -30,7 +30,6 @@ type simulation struct {
 	a       *account
 	b       *book
 	now     time.Time
-	begin   time.Time // of measuring
 	latency func(n int) time.Duration
 	calls   [kinds][2]int
 	handed  []time.Duration // visible to handed on
