@@ -158,10 +158,10 @@ func (m *making) add(typ, id, arn string, tags ...map[string]string) *Resource {
 		CreatedAt: m.call.at, Who: m.call.who, PrincipalID: m.call.who.PrincipalID(m.call.scope.AccountID),
 		Upsert: m.maker.upsert, OwnCallOnly: m.maker.ownCall, denyAction: m.maker.denyAction,
 		AtCreation: make(map[string]string), Tags: make(map[string]string), since: make(map[string]time.Time),
-		attrs: make(map[string]string), readyAt: m.aws.Now(),
+		attrs: make(map[string]string), readyAt: m.call.at,
 	}
 	if d := m.aws.cfg.Consistency; d > 0 {
-		r.consistentAt = m.aws.Now().Add(time.Duration(m.aws.rng.Int64N(int64(d))))
+		r.consistentAt = r.CreatedAt.Add(time.Duration(m.aws.rng.Int64N(int64(d))))
 	}
 	for _, set := range tags {
 		for k, v := range set {
@@ -263,7 +263,7 @@ func makers() map[string]maker {
 			}}
 			m.named(arn)
 			for _, r := range m.resources {
-				r.readyAt = m.aws.Now().Add(8 * time.Second)
+				r.readyAt = m.call.at.Add(8 * time.Second)
 			}
 		}},
 		"CreateLogGroup": {source: "logs.amazonaws.com", service: "logs", denyAction: "logs:TagResource", prefix: "/acme/", do: func(m *making) {

@@ -232,7 +232,7 @@ func createImage(m *making) {
 		instance = m.aws.hexID("i")
 	}
 	image := m.ec2("image", m.aws.hexID("ami"))
-	image.readyAt = m.aws.Now().Add(m.aws.cfg.ImageTime)
+	image.readyAt = m.call.at.Add(m.aws.cfg.ImageTime)
 	maps.Copy(image.attrs, map[string]string{"name": m.spec.Name, "instance": instance})
 	for range m.snapshots(instance) {
 		id := m.aws.hexID("snap")

@@ -139,6 +139,33 @@ func TestPartialDenial(t *testing.T) {
 	})
 }
 
+// An action that looks denied as such is found out not to be by one resource of each batch, not by the oldest ones alone.
+func TestSampleOfADeniedBatch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := start(t, f, nil)
+		for i := range 20 {
+			id := fmt.Sprintf("i-denied-%02d", i)
+			f.make(id).code = "UnauthorizedOperation"
+			w.submit(ec2Job(id, fmt.Sprint("p", i)))
+		}
+		time.Sleep(30 * time.Second)
+		var jobs []resource.Job
+		for i := range 900 {
+			id := fmt.Sprintf("i-%03d", i)
+			if th := f.make(id); i < 3 {
+				th.code = "UnauthorizedOperation"
+			}
+			jobs = append(jobs, ec2Job(id, fmt.Sprint("owner", i%3)))
+		}
+		w.submit(jobs...)
+		time.Sleep(90 * time.Second)
+		for _, j := range jobs[3:] {
+			w.want(j, "tagged")
+		}
+	})
+}
+
 // A denial costs neither memory nor calls without bound, however many resources it hits.
 func TestDeniedWithoutBound(t *testing.T) {
 	bubble(t, func(t *testing.T) { denied(t, 50_000) })
@@ -292,6 +319,21 @@ func TestGiveUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestGiveUpBeforeDeferral(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := start(t, f, func(o *Options) { o.GiveUpAfter = 30 * time.Second })
+		f.make("i-1").code = "IncorrectState"
+		j := ec2Job("i-1", "ann")
+		w.submit(j)
+		time.Sleep(2 * time.Minute)
+		w.want(j, "missed/exhausted")
+		if n := w.kinds(Deferred); n != 0 {
+			t.Errorf("%d deferred", n)
+		}
+	})
 }
 
 // Deferred Jobs of an earlier process are tried again, and end as what they are by then.

@@ -18,6 +18,9 @@ import (
 // attached later has an event of its own.
 const madeWithin = 5 * time.Minute
 
+// describeAge is how old an event is before what its call made is described.
+const describeAge = 30 * time.Second
+
 // volume is what the two descriptions say of one: when it was created, as far as known.
 type volume struct {
 	id   string
@@ -27,9 +30,9 @@ type volume struct {
 
 // expandVolumes finds the volumes and interfaces of launched instances. Filters, not lists of ids: one id that is gone
 // would fail the call for all.
-func (r *run) expandVolumes(ctx context.Context, part []*task) {
+func (r *run) expandVolumes(ctx context.Context, tasks []*task) {
 	defer r.poke()
-	ids := pendingIDs(part)
+	ids := pendingIDs(tasks)
 	volumes := map[string][]volume{} // by instance
 	instances := map[string]ec2types.Instance{}
 	for chunk := range slices.Chunk(ids, maxFilterValues) {
@@ -38,7 +41,7 @@ func (r *run) expandVolumes(ctx context.Context, part []*task) {
 		for range maxPages {
 			out, err := call(ctx, r, describeInstances, false, r.api.DescribeInstances, in)
 			if err != nil {
-				r.failed(part, err)
+				r.failed(tasks, err)
 				return
 			}
 			for _, reservation := range out.Reservations {
@@ -55,7 +58,7 @@ func (r *run) expandVolumes(ctx context.Context, part []*task) {
 		for range maxPages {
 			out, err := call(ctx, r, describeVolumes, false, r.api.DescribeVolumes, vin)
 			if err != nil {
-				r.failed(part, err)
+				r.failed(tasks, err)
 				return
 			}
 			for _, v := range out.Volumes {
@@ -70,7 +73,7 @@ func (r *run) expandVolumes(ctx context.Context, part []*task) {
 			vin.NextToken = out.NextToken
 		}
 	}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		tk.pending = slices.DeleteFunc(slices.Clone(pendingIDs([]*task{tk})), func(id string) bool {
 			instance, found := instances[id]
 			n := tk.addVolumes(volumes[id], instance)
@@ -131,15 +134,15 @@ func (tk *task) madeByCall(at *time.Time) bool {
 }
 
 // expandImages finds the snapshots of new images.
-func (r *run) expandImages(ctx context.Context, part []*task) {
+func (r *run) expandImages(ctx context.Context, tasks []*task) {
 	defer r.poke()
 	images := map[string]ec2types.Image{}
-	for chunk := range slices.Chunk(pendingIDs(part), maxFilterValues) {
+	for chunk := range slices.Chunk(pendingIDs(tasks), maxFilterValues) {
 		in := &ec2.DescribeImagesInput{Filters: filter("image-id", chunk), MaxResults: aws.Int32(1000)}
 		for range maxPages {
 			out, err := call(ctx, r, describeImages, false, r.api.DescribeImages, in)
 			if err != nil {
-				r.failed(part, err)
+				r.failed(tasks, err)
 				return
 			}
 			for _, image := range out.Images {
@@ -151,7 +154,7 @@ func (r *run) expandImages(ctx context.Context, part []*task) {
 			in.NextToken = out.NextToken
 		}
 	}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		making := false
 		tk.pending = slices.DeleteFunc(slices.Clone(pendingIDs([]*task{tk})), func(id string) bool {
 			image, found := images[id]
@@ -197,6 +200,15 @@ func (r *run) expanded(tk *task, complete bool, why string) {
 		return
 	}
 	r.worked(tk, now)
+	if !complete && len(tk.found) == 0 {
+		// Nobody else knows what the call made besides: that must not pass for 'nothing'.
+		kind, reason := resource.Gone, resource.Reason("")
+		if tk.job.Expand == resource.ExpandImageSnapshots {
+			kind, reason = resource.Missed, resource.Unresolved // deregistering an image leaves its snapshots
+		}
+		r.decide(tk, r.outcome(tk, kind, reason, why+": what it was made of cannot be found"))
+		return
+	}
 	res := r.result(tk, Expanded)
 	for _, id := range sortedKeys(tk.found) {
 		res.Expanded = append(res.Expanded, resource.Job{
@@ -234,9 +246,9 @@ func (tk *task) add(kind, id, typ string, tags []ec2types.Tag) {
 }
 
 // pendingIDs returns the ids that the tasks still have to describe, each once.
-func pendingIDs(part []*task) []string {
+func pendingIDs(tasks []*task) []string {
 	var ids []string
-	for _, tk := range part {
+	for _, tk := range tasks {
 		if tk.pending == nil {
 			tk.pending = tk.job.ExpandIDs
 		}

@@ -3,6 +3,7 @@ package tagger
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,61 +12,60 @@ import (
 )
 
 // failed deals with a call that failed as a whole for a part of the batch.
-func (r *run) failed(part []*task, err error) {
+func (r *run) failed(tasks []*task, err error) {
 	c := classify(err)
 	r.fails++
-	r.denials(c, part)
+	r.denials(c, tasks)
 	switch c {
 	case classOK, classCanceled:
 		return // the end of Run hands them back
 	case classThrottled, classCredentials:
-		r.later(part, c, err)
+		r.later(tasks, c, err)
 	case classUnavailable:
 		// Once may be anything; again, one resource may be to blame.
-		if len(part) > 1 && part[0].job.Attempts >= 2 && r.fails < outageInRow {
-			r.first(halves(part)...)
+		if len(tasks) > 1 && tasks[0].job.Attempts >= 2 && r.fails < outageInRow {
+			r.first(halves(tasks)...)
 			return
 		}
-		r.later(part, c, err)
+		r.later(tasks, c, err)
 	case classDenied:
 		switch {
-		case len(part) == 1:
-			r.one(part[0], c, err.Error())
-		case r.deniedAsSuch(part):
+		case len(tasks) == 1:
+			r.one(tasks[0], c, err.Error())
+		case r.deniedAsSuch(tasks):
 			// One of them is still tried alone, to find out whether it is all of them.
-			i := rand.IntN(len(part))
-			part[0], part[i] = part[i], part[0]
-			r.first(part[:1])
-			r.later(part[1:], c, err)
+			i := rand.IntN(len(tasks))
+			tasks[0], tasks[i] = tasks[i], tasks[0]
+			r.parts = slices.Insert(r.parts, 0, part{tasks: tasks[:1]}, part{tasks: tasks[1:], denial: err})
 		default:
-			r.first(halves(part)...)
+			r.first(halves(tasks)...)
 		}
 	default:
-		r.split(part, c, err)
+		r.split(tasks, c, err)
 	}
 }
 
 // split takes a part apart in which one resource, or some, spoil the call for all.
-func (r *run) split(part []*task, c class, err error) {
-	if len(part) == 1 {
-		r.one(part[0], c, err.Error())
+func (r *run) split(tasks []*task, c class, err error) {
+	if len(tasks) == 1 {
+		r.one(tasks[0], c, err.Error())
 		return
 	}
 	if r.fails >= failsInRow { // none of them to blame, it seems
-		r.later(part, c, err)
+		r.later(tasks, c, err)
 		return
 	}
 	byName := map[string]*task{}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		byName[target(tk.job.Resource)] = tk
 	}
 	bad := named(err, func(id string) bool { return byName[id] != nil })
 	if len(bad) == 0 {
-		r.first(halves(part)...)
+		r.first(halves(tasks)...)
 		return
 	}
 	var rest []*task
-	for _, tk := range part {
+	for _, tk := range tasks {
 		if bad[target(tk.job.Resource)] {
 			r.one(tk, c, err.Error())
 		} else {
@@ -78,14 +78,14 @@ func (r *run) split(part []*task, c class, err error) {
 }
 
 // denials counts refusals in a row, once a call for each action in it.
-func (r *run) denials(c class, part []*task) {
+func (r *run) denials(c class, tasks []*task) {
 	if c != classDenied {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen := map[*group]bool{}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		if g := tk.group; !seen[g] {
 			seen[g] = true
 			g.deniedRow++
@@ -98,10 +98,10 @@ func (r *run) denials(c class, part []*task) {
 	}
 }
 
-func (r *run) deniedAsSuch(part []*task) bool {
+func (r *run) deniedAsSuch(tasks []*task) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, tk := range part {
+	for _, tk := range tasks {
 		if tk.group.isDenied() {
 			return true
 		}
@@ -110,7 +110,7 @@ func (r *run) deniedAsSuch(part []*task) bool {
 }
 
 // later puts tasks aside together after a failure that is none of theirs, so that they come back as one batch.
-func (r *run) later(part []*task, c class, err error) {
+func (r *run) later(tasks []*task, c class, err error) {
 	if c == classCanceled {
 		return
 	}
@@ -118,11 +118,11 @@ func (r *run) later(part []*task, c class, err error) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	attempts := 0
-	for _, tk := range part {
+	for _, tk := range tasks {
 		attempts = max(attempts, tk.job.Attempts)
 	}
 	next := now.Add(backoff(attempts + 1))
-	for _, tk := range part {
+	for _, tk := range tasks {
 		at := next
 		if c != classThrottled && c != classDenied {
 			at = r.trouble(tk.group, now)

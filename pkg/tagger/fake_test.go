@@ -312,7 +312,8 @@ func (f *fakeAWS) createTags(ctx context.Context, scope event.Scope, in *ec2.Cre
 			bad[code] = append(bad[code], id)
 		}
 	}
-	for _, code := range slices.Sorted(maps.Keys(bad)) {
+	if len(bad) > 0 {
+		code := slices.Sorted(maps.Keys(bad))[0]
 		ids := strings.Join(bad[code], ", ")
 		switch {
 		case f.mute:

@@ -21,16 +21,16 @@ const maxFilterValues = 200
 const maxPages = 1000
 
 // fresh reports whether the tags of all tasks are known as they were a moment ago, as far as they have to be.
-func fresh(part []*task) bool {
-	return !slices.ContainsFunc(part, func(tk *task) bool {
+func fresh(tasks []*task) bool {
+	return !slices.ContainsFunc(tasks, func(tk *task) bool {
 		return !tk.readAt.IsZero() && time.Since(tk.readAt) > maxReadAge
 	})
 }
 
 // read fetches the tags that are there, for those tasks of the part that need it.
-func (r *run) read(ctx context.Context, part []*task) error {
+func (r *run) read(ctx context.Context, tasks []*task) error {
 	var need []*task
-	for _, tk := range part {
+	for _, tk := range tasks {
 		if r.mustRead(tk) && !isUnlisted(tk) {
 			need = append(need, tk)
 		}
@@ -55,9 +55,9 @@ func isUnlisted(tk *task) bool {
 
 // readUnlisted reads, one by one, the tags of resources that GetResources never lists. It returns the part without those
 // where that failed, and without those that have no such read where a blind write would risk somebody's tags.
-func (r *run) readUnlisted(ctx context.Context, part []*task) []*task {
+func (r *run) readUnlisted(ctx context.Context, tasks []*task) []*task {
 	var left []*task
-	for _, tk := range part {
+	for _, tk := range tasks {
 		tk.existing, tk.readAt = nil, time.Time{}
 		if !isUnlisted(tk) || !r.mustRead(tk) {
 			left = append(left, tk)
@@ -104,15 +104,15 @@ func (r *run) iamTags(ctx context.Context, tk *task) (known bool, err error) {
 }
 
 // describeTags reads the wanted keys of EC2 resources, whose tag set is the same.
-func (r *run) describeTags(ctx context.Context, part []*task) error {
+func (r *run) describeTags(ctx context.Context, tasks []*task) error {
 	byID := map[string]*task{}
 	ids := ec2types.Filter{Name: aws.String("resource-id")}
 	keys := ec2types.Filter{Name: aws.String("key")}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		byID[tk.job.Resource.ID] = tk
 		ids.Values = append(ids.Values, escapeFilter(tk.job.Resource.ID))
 	}
-	for _, tag := range part[0].job.Tags {
+	for _, tag := range tasks[0].job.Tags {
 		keys.Values = append(keys.Values, escapeFilter(tag.Key))
 	}
 	in := &ec2.DescribeTagsInput{Filters: []ec2types.Filter{ids, keys}, MaxResults: aws.Int32(1000)}
@@ -144,17 +144,17 @@ func (r *run) describeTags(ctx context.Context, part []*task) error {
 		}
 		in.NextToken = out.NextToken
 	}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		tk.existing, tk.readAt = found[tk], at
 	}
 	return nil
 }
 
 // getResources reads the tags of other resources. One that was never tagged is not in the answer, and has none.
-func (r *run) getResources(ctx context.Context, part []*task) error {
+func (r *run) getResources(ctx context.Context, tasks []*task) error {
 	byARN := map[string]*task{}
 	in := &tagging.GetResourcesInput{}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		byARN[tk.job.Resource.ARN] = tk
 		in.ResourceARNList = append(in.ResourceARNList, tk.job.Resource.ARN)
 	}
@@ -167,7 +167,7 @@ func (r *run) getResources(ctx context.Context, part []*task) error {
 	if err != nil {
 		return err
 	}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		tk.existing, tk.readAt = nil, at
 	}
 	r.mu.Lock()

@@ -55,15 +55,21 @@ type run struct {
 	*Tagger
 	lane  laneKey
 	api   API
-	parts [][]*task // still to do
-	fails int       // calls in a row without success
+	parts []part // still to do
+	fails int    // calls in a row without success
+}
+
+// part is some tasks of a batch that make one attempt together.
+type part struct {
+	tasks  []*task
+	denial error // if set, they were denied together, and are tried again only when the action turns out not to be denied as such
 }
 
 // run works on a batch until each of its tasks has ended, is deferred or is delayed, or ctx ends.
 func (t *Tagger) run(ctx context.Context, b batch) {
 	defer t.done(b)
 	api, err := t.opts.API(b.lane.scope)
-	r := &run{Tagger: t, lane: b.lane.laneKey, api: api, parts: [][]*task{b.tasks}}
+	r := &run{Tagger: t, lane: b.lane.laneKey, api: api, parts: []part{{tasks: b.tasks}}}
 	if err != nil {
 		c := classify(err)
 		if c == classCanceled {
@@ -73,21 +79,27 @@ func (t *Tagger) run(ctx context.Context, b batch) {
 		return
 	}
 	for len(r.parts) > 0 && ctx.Err() == nil {
-		part := r.parts[0]
+		p := r.parts[0]
 		r.parts = r.parts[1:]
-		switch r.lane.api {
-		case describeVolumes:
-			r.expandVolumes(ctx, part)
-		case describeImages:
-			r.expandImages(ctx, part)
+		switch {
+		case p.denial != nil && r.deniedAsSuch(p.tasks):
+			r.later(p.tasks, classDenied, p.denial)
+		case r.lane.api == describeVolumes:
+			r.expandVolumes(ctx, p.tasks)
+		case r.lane.api == describeImages:
+			r.expandImages(ctx, p.tasks)
 		default:
-			r.tag(ctx, part)
+			r.tag(ctx, p.tasks)
 		}
 	}
 }
 
-// first puts parts before those still to do.
-func (r *run) first(parts ...[]*task) { r.parts = append(parts, r.parts...) }
+// first puts tasks before those still to do.
+func (r *run) first(parts ...[]*task) {
+	for i, tasks := range parts {
+		r.parts = slices.Insert(r.parts, i, part{tasks: tasks})
+	}
+}
 
 // call makes one call, at the rate of its account, Region and API, and adapts that to the answer. It waits for its turn
 // unless paid says that the caller did.
@@ -182,7 +194,7 @@ func value(tags map[string]string, key string, fold bool) (string, bool) {
 }
 
 // tag reads, compares and writes one part of a batch.
-func (r *run) tag(ctx context.Context, part []*task) {
+func (r *run) tag(ctx context.Context, tasks []*task) {
 	defer r.poke()
 	// The turn to write comes first, so that the read is fresh however long that takes.
 	if !r.opts.DryRun {
@@ -190,22 +202,22 @@ func (r *run) tag(ctx context.Context, part []*task) {
 			return
 		}
 	}
-	if part = r.readUnlisted(ctx, part); len(part) == 0 {
+	if tasks = r.readUnlisted(ctx, tasks); len(tasks) == 0 {
 		return
 	}
-	if err := r.read(ctx, part); err != nil {
-		r.failed(part, err)
+	if err := r.read(ctx, tasks); err != nil {
+		r.failed(tasks, err)
 		return
 	}
-	if !fresh(part) {
-		if len(part) == 1 {
-			r.later(part, classUnavailable, errors.New("reading the tags took too long"))
+	if !fresh(tasks) {
+		if len(tasks) == 1 {
+			r.later(tasks, classUnavailable, errors.New("reading the tags took too long"))
 			return
 		}
-		r.first(halves(part)...)
+		r.first(halves(tasks)...)
 		return
 	}
-	for i, set := range r.toWrite(part) {
+	for i, set := range r.toWrite(tasks) {
 		if i > 0 {
 			if err := r.limiterOf(r.lane).wait(ctx); err != nil {
 				return
@@ -222,10 +234,10 @@ func (r *run) tag(ctx context.Context, part []*task) {
 }
 
 // toWrite ends the tasks that need no write and groups the others by what is to be written.
-func (r *run) toWrite(part []*task) [][]*task {
+func (r *run) toWrite(tasks []*task) [][]*task {
 	var sets [][]*task
 	index := map[string]int{}
-	for _, tk := range part {
+	for _, tk := range tasks {
 		tk.plan = r.plan(tk)
 		switch {
 		case len(tk.plan.write) == 0 && len(tk.plan.kept) > 0:
@@ -332,4 +344,4 @@ func (r *run) end(tk *task, kind resource.OutcomeKind, reason resource.Reason, d
 	r.decide(tk, r.outcome(tk, kind, reason, detail))
 }
 
-func halves(part []*task) [][]*task { return [][]*task{part[:len(part)/2], part[len(part)/2:]} }
+func halves(tasks []*task) [][]*task { return [][]*task{tasks[:len(tasks)/2], tasks[len(tasks)/2:]} }

@@ -393,7 +393,11 @@ func TestSubmitWaitsForItsScopeAlone(t *testing.T) {
 		f.make("i-x")
 		other := ec2Job("i-x", "ann")
 		other.Event.Scope, other.Resource.Scope = ireland, ireland
+		begin := time.Now()
 		w.submit(other)
+		if took := time.Since(begin); took > 0 {
+			t.Errorf("another Scope's Submit waited %v", took)
+		}
 		time.Sleep(10 * time.Second)
 		w.want(other, "tagged")
 	})

@@ -196,16 +196,33 @@ func (t *Tagger) activate(c *chain, now time.Time) {
 	for _, tk := range c.tasks {
 		if tk.state == stateParked {
 			c.active = tk
-			t.enqueue(tk, now)
+			if wait := t.settling(tk); wait > 0 {
+				t.putAside(tk, now.Add(wait))
+			} else {
+				t.enqueue(tk, now)
+			}
 			return
 		}
 	}
 }
 
-// delay puts a running task aside until its next try.
+// settling is how long an expansion has to wait before what it describes is all there: EC2 may show an instance with some of
+// its volumes first. Most events are visible later than that anyway.
+func (t *Tagger) settling(tk *task) time.Duration {
+	if tk.job.Expand == resource.ExpandNone || tk.job.Event.Time.IsZero() {
+		return 0
+	}
+	return min(describeAge, t.opts.ConsistencyWait/4) - t.opts.Now().Sub(tk.job.Event.Time)
+}
+
+// delay puts a task that failed aside until its next try.
 func (t *Tagger) delay(tk *task, until time.Time) {
-	tk.state = stateDelayed
 	tk.retried = true
+	t.putAside(tk, until)
+}
+
+func (t *Tagger) putAside(tk *task, until time.Time) {
+	tk.state = stateDelayed
 	tk.notBefore = until
 	heap.Push(&t.delayed, tk)
 }
