@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,10 @@ import (
 // Whatever AWS does in between: each Job ends once, what has an owner keeps it, nothing but the Jobs' resources is written,
 // and every resource that can be tagged is.
 func TestRandomTrouble(t *testing.T) {
-	seeds := 40
+	seeds := 12
+	if os.Getenv("AUTOTAGD_SLOW") != "" {
+		seeds = 100
+	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { randomTrouble(t, rand.New(rand.NewPCG(seed, 7))) })
