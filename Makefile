@@ -1,6 +1,7 @@
 # autotagd: what a person and CI run. `make help` lists it.
 #
-# It needs Go (the version in go.mod), a C compiler for the race detector, and Python 3.11 or newer for the test against moto.
+# It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto. The race detector needs a C compiler
+# besides: without one, tests run without it and say so; in CI that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
 SHELL := bash
@@ -17,7 +18,8 @@ TOOLS := bin/tools
 GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [[ -e $$f ]] && echo "$$f"; done)
 
 # Every test runs with these; ARGS adds to them: make test ARGS='-run TestHints ./internal/awsclient'
-TESTFLAGS := -race -shuffle=on -timeout=10m
+RACE = $(shell [[ $$($(GO) env CGO_ENABLED) == 1 ]] && command -v "$$($(GO) env CC)" >/dev/null && echo -race)
+TESTFLAGS = $(RACE) -shuffle=on -timeout=10m
 ARGS ?=
 FUZZTIME ?= 10s
 BENCHCOUNT ?= 1
@@ -36,7 +38,7 @@ demo: build ## the daemon against an AWS in the process; ARGS='--duration 30s' e
 	bin/autotagd demo $(ARGS)
 
 .PHONY: test
-test: needs-race needs-moto ## every test, with the race detector; under three minutes once the build cache is warm
+test: needs-race needs-moto ## every test, with the race detector where it can be; under three minutes once the build cache is warm
 	AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(TESTFLAGS) $(or $(ARGS),./...)
 
 .PHONY: check
@@ -75,7 +77,7 @@ imports:
 slow: needs-race needs-moto
 	@dirs=$$({ git grep -l --untracked AUTOTAGD_SLOW -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
-	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 $(GO) test -race -shuffle=on -timeout=15m $$dirs; fi
+	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
 
 .PHONY: bench
 bench: ## every benchmark, with the figures that the README quotes
@@ -108,8 +110,8 @@ needs-moto:
 
 .PHONY: needs-race
 needs-race:
-	@[[ $$($(GO) env CGO_ENABLED) == 1 ]] && command -v "$$($(GO) env CC)" >/dev/null || { \
-	  echo 'the race detector needs cgo and a C compiler; on Debian: apt-get install gcc libc6-dev' >&2; exit 1; }
+	@[[ -n '$(RACE)' ]] || { \
+	  echo 'NOTE: no C compiler, so the tests run WITHOUT the race detector; on Debian: apt-get install gcc libc6-dev' >&2; [[ -z "$${CI:-}" ]]; }
 
 .PHONY: clean
 clean: ## what the build made; not Go's cache
