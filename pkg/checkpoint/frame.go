@@ -51,8 +51,9 @@ func unframe(s event.Scope, part, path string, file []byte) (version int64, data
 	if !ok || !sums {
 		return 0, nil, damaged("it is cut off in its first line")
 	}
+	fields, _ := bytes.CutPrefix(head, []byte(frameMagic)) // the checksum's mark may follow the magic's last letter
 	var format int
-	if _, err := fmt.Sscanf(string(head[len(frameMagic):]), "%d", &format); err != nil {
+	if _, err := fmt.Sscanf(string(fields), "%d", &format); err != nil {
 		return 0, nil, damaged("its first line names no format")
 	}
 	if string(sum) != fmt.Sprintf("%x", frameSum(head, data)) {
@@ -66,7 +67,7 @@ func unframe(s event.Scope, part, path string, file []byte) (version int64, data
 	}
 	var scope, name string
 	var size int
-	if _, err := fmt.Sscanf(string(head[len(frameMagic):]), "%d %s %s %d %d", &format, &scope, &name, &version, &size); err != nil {
+	if _, err := fmt.Sscanf(string(fields), "%d %s %s %d %d", &format, &scope, &name, &version, &size); err != nil {
 		return 0, nil, damaged("its first line can't be read: %v", err)
 	}
 	switch {
@@ -74,6 +75,8 @@ func unframe(s event.Scope, part, path string, file []byte) (version int64, data
 		return 0, nil, damaged("it is the part %s of %s", name, scope)
 	case size != len(data):
 		return 0, nil, damaged("it has %d bytes of data instead of %d", len(data), size)
+	case !bytes.Equal(frame(s, part, version, data), file):
+		return 0, nil, damaged("its first line is not as autotagd writes it")
 	}
 	return version, data, nil
 }
