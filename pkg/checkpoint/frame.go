@@ -48,7 +48,7 @@ func unframe(s event.Scope, part, path string, file []byte) (version int64, data
 	}
 	line, data, ok := bytes.Cut(file, []byte{'\n'})
 	head, sum, sums := bytes.Cut(line, []byte(" sha256:"))
-	if !ok || !sums {
+	if !ok || !sums || len(head) < len(frameMagic) {
 		return 0, nil, damaged("it is cut off in its first line")
 	}
 	fields, _ := bytes.CutPrefix(head, []byte(frameMagic)) // the checksum's mark may follow the magic's last letter
