@@ -6,7 +6,7 @@
 // and Region, 50 events a page, newest first, and shows events minutes late and out of order; ids are unknown for a moment
 // after creation; one unknown id fails a whole CreateTags. On top come faults that a test injects.
 //
-// Beside the API there is an account full of people (Create, Live), and the truth about every resource in it: who made
+// Beside the API there is an account full of people (Create, Workload), and the truth about every resource in it: who made
 // it, how, which tags were written when and by whom (Resources, Audit). The truth is stated by what makes the resources and
 // shares no code with what is tested.
 //
@@ -116,7 +116,7 @@ type bucketKey struct {
 	op    string
 }
 
-// New makes an AWS. It starts nothing; Live makes it busy, if wanted.
+// New makes an AWS. It starts nothing: Workload does, if wanted.
 func New(cfg Config) *AWS {
 	if len(cfg.Accounts) == 0 {
 		cfg.Accounts = []string{DefaultAccount}
