@@ -12,7 +12,7 @@ import (
 type outcome uint8
 
 const (
-	answered  outcome = iota
+	ok        outcome = iota
 	throttled         // the rate is shared with everyone in the account and Region
 	denied            // no permission, or credentials that AWS does not take (any more)
 	badToken          // the walk goes on in a new window
@@ -29,7 +29,7 @@ func (o outcome) String() string {
 // classify decides by the error's code alone. LookupEvents does not declare its throttling error, so no Go type has it.
 func classify(err error) outcome {
 	if err == nil {
-		return answered
+		return ok
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {

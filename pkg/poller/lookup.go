@@ -18,8 +18,8 @@ import (
 // answerWithin bounds one attempt, so that a connection that hangs holds no slice for good.
 const answerWithin = time.Minute
 
-// attempt makes a call and hands its page on.
-func (p *Poller) attempt(ctx context.Context, c *call, now time.Time) result {
+// make makes a call and hands its page on.
+func (p *Poller) make(ctx context.Context, c *call, now time.Time) result {
 	records, token, err := p.lookup(ctx, c)
 	a := answer{outcome: classify(err), token: token}
 	if err != nil {
@@ -60,7 +60,7 @@ func (p *Poller) lookup(ctx context.Context, c *call) ([]Event, string, error) {
 	if date, found := awsmiddleware.GetServerTime(out.ResultMetadata); found {
 		p.clock.heard(date)
 	}
-	p.firstOnce.Do(func() { close(p.first) })
+	p.answeredOnce.Do(func() { close(p.answered) })
 	records := make([]Event, 0, len(out.Events))
 	for _, e := range out.Events {
 		r := Event{

@@ -83,7 +83,7 @@ func (p *pass) candidate(now time.Time, begin func(name string) *task) (*task, *
 			if under >= maxSlices {
 				return nil, nil
 			}
-			if wait := s.retryAt.Sub(now); !s.inFlight && (wait <= 0 || wait > longestWait) {
+			if !s.inFlight && !now.Before(s.retryAt) {
 				return t, s
 			}
 			under++

@@ -100,8 +100,8 @@ type Poller struct {
 
 	failures int // in a row; of the goroutine of Run
 
-	first     chan struct{} // closed at the first answer
-	firstOnce sync.Once
+	answered     chan struct{} // closed at the first answer
+	answeredOnce sync.Once
 
 	mu       sync.Mutex // guards what follows
 	progress Progress
@@ -130,8 +130,8 @@ func New(o Options) *Poller {
 		catalog: n.catalog,
 		reader:  &reader{cfg: c, ledger: o.Ledger, names: n, metrics: m, log: o.Log},
 
-		first: make(chan struct{}),
-		began: map[*call]time.Time{},
+		answered: make(chan struct{}),
+		began:    map[*call]time.Time{},
 	}
 }
 
@@ -144,7 +144,7 @@ func (p *Poller) Run(ctx context.Context) error { return p.run(ctx, false) }
 func (p *Poller) Once(ctx context.Context) error { return p.run(ctx, true) }
 
 // FirstAnswered is closed when AWS first answered a LookupEvents with success.
-func (p *Poller) FirstAnswered() <-chan struct{} { return p.first }
+func (p *Poller) FirstAnswered() <-chan struct{} { return p.answered }
 
 // Progress says when each loop last finished an attempt, whatever its result, or had none to make, on the host's clock;
 // and how the last attempt ended.
@@ -194,7 +194,7 @@ func (p *Poller) run(ctx context.Context, once bool) error {
 
 	p.turn()
 	p.reader.once = once
-	if err := p.begins(ctx, once); err != nil || ctx.Err() != nil {
+	if err := p.first(ctx, once); err != nil || ctx.Err() != nil {
 		return err
 	}
 	results := make(chan result, maxSlices) // as many as calls: none waits for a loop that has ended
@@ -209,7 +209,7 @@ func (p *Poller) run(ctx context.Context, once bool) error {
 			if c, wait = p.reader.next(now, float64(p.limiter.Limit())); c != nil {
 				p.limiter.Allow()
 				p.begin(c)
-				calls.Go(func() { results <- p.attempt(ctx, c, now) })
+				calls.Go(func() { results <- p.make(ctx, c, now) })
 				continue
 			}
 		}
@@ -226,11 +226,11 @@ func (p *Poller) run(ctx context.Context, once bool) error {
 				}
 				return r.err
 			}
-			p.judge(&r)
+			p.failed(&r)
 			if once && r.err != nil && (r.answer.outcome.permanent() || p.failures >= onceFailures) {
 				return r.err
 			}
-			p.reader.took(r.call, r.answer, p.clock.now())
+			p.reader.answered(r.call, r.answer, p.clock.now())
 		case <-timer.C:
 		}
 	}
@@ -247,9 +247,9 @@ func (p *Poller) tokenIn() time.Duration {
 	return wait
 }
 
-// begins makes the Scope's first call, until it is answered: it tells AWS's time and how dense events are. Nothing is
+// first makes the Scope's first call, until it is answered: it tells AWS's time and how dense events are. Nothing is
 // decided before.
-func (p *Poller) begins(ctx context.Context, once bool) error {
+func (p *Poller) first(ctx context.Context, once bool) error {
 	for {
 		p.turn()
 		if err := p.limiter.Wait(ctx); err != nil {
@@ -262,7 +262,7 @@ func (p *Poller) begins(ctx context.Context, once bool) error {
 			return nil
 		}
 		r := result{call: c, answer: answer{outcome: classify(err)}, err: err}
-		p.judge(&r)
+		p.failed(&r)
 		if err == nil && p.clock.set() {
 			pg := summary(records)
 			for _, e := range records {
@@ -322,10 +322,10 @@ func (p *Poller) ended(c *call, err error) {
 	p.progress.Err = err
 }
 
-// judge settles how long to wait after a failure, and how fast to go on. AWS's quota is shared with everyone in the
+// failed settles how long to wait after a failure, and how fast to go on. AWS's quota is shared with everyone in the
 // account, so a throttle halves our rate, and each success gives a little back.
-func (p *Poller) judge(r *result) {
-	if r.answer.outcome == answered {
+func (p *Poller) failed(r *result) {
+	if r.answer.outcome == ok {
 		if p.failures >= loggedFailures {
 			p.Log.Info("LookupEvents answers again")
 		}
@@ -347,7 +347,7 @@ func (p *Poller) judge(r *result) {
 		a.pause = backoff(p.failures, 2*time.Second, time.Minute)
 	case failed:
 		a.backoff = backoff(p.failures, time.Second, 30*time.Second)
-	case answered, badToken, outcomes:
+	case ok, badToken, outcomes:
 	}
 	level := zap.DebugLevel
 	if p.failures == loggedFailures || p.failures == 1 && a.outcome.permanent() || p.failures%100 == 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 // reader is what is being read of one Scope: at most one pass of each kind. It has no clock and makes no call: next says
-// what to ask, took takes what came. One goroutine owns it.
+// what to ask, answered takes what came. One goroutine owns it.
 type reader struct {
 	cfg     Config
 	ledger  Ledger
@@ -136,7 +136,7 @@ func (r *reader) resume(c *event.Cursor, now time.Time) {
 // next returns the call to make at now, when calls may be made at this rate a second; or how long there is none to make.
 // Then it is to be asked again, or when a call is answered.
 func (r *reader) next(now time.Time, calls float64) (*call, time.Duration) {
-	if wait := r.pause.Sub(now); wait > 0 && wait <= longestWait {
+	if wait := r.pause.Sub(now); wait > 0 {
 		return nil, wait
 	}
 	for {
@@ -306,22 +306,22 @@ func (r *reader) task(p *pass, name string, now time.Time) *task {
 	return newTask(p.plan, name, now, density)
 }
 
-// took takes the answer to a call. The events of its page were handed on before.
-func (r *reader) took(c *call, a answer, now time.Time) {
+// answered takes the answer to a call. The events of its page were handed on before.
+func (r *reader) answered(c *call, a answer, now time.Time) {
 	p, s := c.pass, c.slice
 	r.inFlight[p.kind]--
 	s.inFlight = false
 	if a.pause > 0 {
 		r.pause = now.Add(a.pause)
 	}
-	if a.outcome == answered {
+	if a.outcome == ok {
 		r.learnPage(p, a.page)
 	}
 	if r.passes[p.kind] != p {
 		return // it was given up meanwhile
 	}
 	switch a.outcome {
-	case answered:
+	case ok:
 		r.metrics.page(p.kind, p.by)
 		s.pages++
 		s.fails = 0
@@ -436,13 +436,13 @@ func (r *reader) giveUp(p *pass, t *task, s *slice, now time.Time) {
 	}
 	v := r.view(now, r.cfg.Rate)
 	writes, names := v.strides(v.now.Add(-v.Lookback).Sub(v.floor))
-	scan, _ := headBy(v)
+	headBy, _ := headBy(v)
 	switch {
 	case p.survey: // it was only to learn this
 		r.passes[head] = nil
 		r.wholeRead = now
 	case p.kind == final && finalBy(v.traffic, byWrites, max(writes, time.Second), max(names, time.Second)) == byName,
-		p.kind == head && scan == byName,
+		p.kind == head && headBy == byName,
 		p.kind == backlog && backlogBy(v.traffic, p.span) == byName:
 		r.abandon(p)
 	}

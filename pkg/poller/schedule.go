@@ -20,7 +20,6 @@ const (
 	livelyFor      = 7 * 24 * time.Hour
 	retention      = 90 * 24 * time.Hour
 	defaultAge     = 10 * time.Minute // 99 % of events are visible at this age, until learned
-	longestWait    = time.Minute      // after a failure; a longer one means that AWS's time was corrected
 	retentionSlack = time.Minute      // stay inside AWS's 90 days while a walk goes on
 )
 
@@ -196,7 +195,7 @@ func cheaper(writes, names float64, last by) by {
 
 // headPlan plans the next head scan, or the hourly slice of all writes, if it is time for one.
 func headPlan(v view) (plan, bool) {
-	if since := v.now.Sub(v.headBegan); since >= 0 && since < v.Interval || v.once && !v.headPrev.IsZero() {
+	if !v.headBegan.IsZero() && v.now.Before(v.headBegan.Add(v.Interval)) || v.once && !v.headPrev.IsZero() {
 		return plan{}, false
 	}
 	if p, ok := surveyPlan(v); ok {
@@ -212,9 +211,6 @@ func headPlan(v view) (plan, bool) {
 	}
 	if from.Before(oldest) {
 		from = oldest
-	}
-	if from.After(v.now) { // AWS's time was corrected
-		from = v.now.Add(-v.age)
 	}
 	b, _ := headBy(v)
 	return plan{kind: head, by: b, span: event.Span{Start: from.Truncate(time.Second), End: v.now.Truncate(time.Second)}}, true

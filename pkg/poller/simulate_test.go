@@ -81,7 +81,7 @@ func (s *simulation) run(measure, end time.Time) {
 		for len(replies) > 0 && !replies[0].at.After(s.now) {
 			r := replies[0]
 			replies = replies[1:]
-			s.p.reader.took(r.c, r.a, s.now)
+			s.p.reader.answered(r.c, r.a, s.now)
 		}
 		s.sat = s.p.reader.saturated
 		wake := s.now.Add(time.Hour)
@@ -111,7 +111,7 @@ func (s *simulation) run(measure, end time.Time) {
 		}
 		events, next, valid := s.a.lookup(s.now, c.slice.name, c.start, c.end, c.token)
 		at := s.now.Add(s.latency(s.n))
-		a := answer{outcome: answered, token: next}
+		a := answer{outcome: ok, token: next}
 		if !valid {
 			a.outcome = badToken
 		}
