@@ -271,6 +271,9 @@ func TestDamage(t *testing.T) {
 		b, _ := d.ReadFile(state)
 		d.Damage(seen, func([]byte) []byte { return b })
 		mustDetect(t, s, seen, "state in place of seen#")
+		if _, err := s.Load(t.Context(), scope); !strings.Contains(err.Error(), "it is the part state of "+scope.String()) {
+			t.Errorf("message %q does not say what it is", err)
+		}
 		d, s = store(t)
 		b, _ = d.ReadFile(state)
 		b = bytes.Replace(b, []byte("eu-west-1"), []byte("us-east-1"), 1)

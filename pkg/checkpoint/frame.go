@@ -48,10 +48,10 @@ func unframe(s event.Scope, part, path string, file []byte) (version int64, data
 	}
 	line, data, ok := bytes.Cut(file, []byte{'\n'})
 	head, sum, sums := bytes.Cut(line, []byte(" sha256:"))
-	if !ok || !sums || len(head) < len(frameMagic) {
+	if !ok || !sums || len(head) < len(frameMagic) { // the checksum's mark may begin with the magic's last letter
 		return 0, nil, damaged("it is cut off in its first line")
 	}
-	fields, _ := bytes.CutPrefix(head, []byte(frameMagic)) // the checksum's mark may follow the magic's last letter
+	fields := head[len(frameMagic):]
 	var format int
 	if _, err := fmt.Sscanf(string(fields), "%d", &format); err != nil {
 		return 0, nil, damaged("its first line names no format")
