@@ -90,20 +90,47 @@ func TestJobDeferredAgainDuringASave(t *testing.T) {
 	}
 }
 
+// A finished Job's part goes only when its event is in seen#, or can't be read again.
+func TestFinishedPartWaitsForItsEvent(t *testing.T) {
+	for name, passed := range map[string]func(l *checkpoint.Ledger){
+		"until the event is seen": func(l *checkpoint.Ledger) {
+			begin(t, l, event.Live, "a", 70, event.New)
+			l.Done("a")
+		},
+		"until the Floor has passed it": func(l *checkpoint.Ledger) { l.FloorRead(at(71)) },
+	} {
+		store := checkpoint.NewMemory()
+		save(t, started(t, store))
+		l := openLedger(t, store)
+		l.Defer(attempt(1)) // as a crash between job# and seen# leaves it
+		save(t, l)
+		l.Finish(attempt(1))
+		save(t, l)
+		if openLedger(t, store).DeferredCount() != 1 {
+			t.Errorf("%s: gone before", name)
+		}
+		passed(l)
+		save(t, l)
+		if openLedger(t, store).DeferredCount() != 0 {
+			t.Errorf("%s: not gone after", name)
+		}
+	}
+}
+
 func TestEventsSettledDuringASaveAreSavedNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &meanwhile{Store: checkpoint.NewMemory()}
 		l := started(t, store)
 		begin(t, l, event.Live, "a", 70, event.New)
 		l.Done("a")
-		settle := func(id string) func() {
+		settle := func(id string, seconds int) func() {
 			return func() {
-				begin(t, l, event.Live, id, 70, event.New)
+				begin(t, l, event.Live, id, seconds, event.New)
 				l.Done(id)
 			}
 		}
-		store.put = settle("b")
-		store.swapped = settle("c")
+		store.put = settle("b", 71) // of the same minute, whose part is being written
+		store.swapped = settle("c", 130)
 		save(t, l)
 		if l.Due(time.Now()) {
 			t.Error("due at once")
@@ -114,9 +141,9 @@ func TestEventsSettledDuringASaveAreSavedNext(t *testing.T) {
 		}
 		save(t, l)
 		l = openLedger(t, store)
-		for _, id := range []string{"a", "b", "c"} {
-			begin(t, l, event.Live, id, 70, event.Settled)
-		}
+		begin(t, l, event.Live, "a", 70, event.Settled)
+		begin(t, l, event.Live, "b", 71, event.Settled)
+		begin(t, l, event.Live, "c", 130, event.Settled)
 	})
 }
 
