@@ -13,8 +13,10 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/aws/smithy-go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -40,7 +42,9 @@ const (
 const (
 	startTick   = 50 * time.Millisecond // how often a start looks whether anything was answered
 	commonNames = 60                    // the commonest create events, always read by name where any are
-	oneShot     = 30 * time.Second      // with --once a Job is tried for this long and batch_wait
+	// onceSaveGrace bounds the last save of a --once that nobody interrupted.
+	onceSaveGrace = 5 * time.Minute
+	oneShot       = 30 * time.Second // with --once a Job is tried for this long and batch_wait
 )
 
 // Options are what a Daemon is built from.
@@ -132,6 +136,10 @@ func New(o Options, planner *Planner) *Daemon {
 // Run works until ctx ends, then shuts down in order. Being asked to end is no error.
 func (d *Daemon) Run(ctx context.Context) error {
 	w, err := listenWeb(d.options.Config.Web.Listen, d.registry, d.health.ready, d.health.healthy, d.log)
+	if errors.Is(err, syscall.EADDRINUSE) && d.options.Config.DryRun {
+		// A dry run may run beside the real daemon, which has the port.
+		w, err = listenWeb("127.0.0.1:0", d.registry, d.health.ready, d.health.healthy, d.log)
+	}
 	if err != nil {
 		return err
 	}
@@ -197,7 +205,9 @@ func (d *Daemon) intake(ctx context.Context) error {
 	all, ictx := errgroup.WithContext(ctx)
 	saving, stopSaving := context.WithCancel(ictx)
 	defer stopSaving()
-	var reading, saves sync.WaitGroup
+	var reading sync.WaitGroup
+	var mu sync.Mutex // guards failed
+	var failed []error
 	for _, s := range d.scopes {
 		read := s.poller.Run
 		if d.options.Once {
@@ -206,21 +216,27 @@ func (d *Daemon) intake(ctx context.Context) error {
 		reading.Add(1)
 		all.Go(func() error {
 			defer reading.Done()
-			if err := read(ictx); err != nil && ictx.Err() == nil {
-				return fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
+			err := read(ictx)
+			if err == nil || ictx.Err() != nil {
+				return nil
 			}
-			return nil
+			err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
+			var api smithy.APIError
+			if d.options.Once && errors.As(err, &api) {
+				mu.Lock()
+				failed = append(failed, err) // AWS's error in one Scope stops no other
+				mu.Unlock()
+				return nil
+			}
+			return err
 		})
-		saves.Add(1)
-		all.Go(func() error {
-			defer saves.Done()
-			return s.save(saving, d.options.Config.Poll.Interval)
-		})
+		all.Go(func() error { return s.save(saving, d.options.Config.Poll.Interval) })
 	}
 	all.Go(func() error { return d.refuseIfDenied(saving) })
 	d.health.start(d.scopes, d.options.Config.Poll.Interval)
 	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
-	return all.Wait()
+	err := all.Wait()
+	return errors.Join(append(failed, err)...)
 }
 
 // refuseIfDenied fails when, at a start, every Scope's first attempt was denied: then no waiting helps, and an operator who
@@ -255,7 +271,11 @@ func (d *Daemon) refuseIfDenied(ctx context.Context) error {
 
 // saveAll is the last save, of every Scope.
 func (d *Daemon) saveAll(ctx context.Context) error {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveGrace)
+	grace := saveGrace
+	if d.options.Once && ctx.Err() == nil {
+		grace = onceSaveGrace // nobody waits for the exit
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	var saves errgroup.Group
 	for _, s := range d.scopes {
@@ -325,7 +345,7 @@ func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
 	s := &scope{id: id, daemon: d, ledger: ledger, log: d.log.With(zap.String("account_id", id.AccountID), zap.String("region", id.Region))}
 	s.poller = poller.New(poller.Options{
 		Scope: id, Client: client, Sink: s,
-		Ledger: flushing{ledger, func() { d.tagger.Flush(id) }},
+		Ledger: flushing{ledger, s},
 		Names: poller.Names{
 			Catalog: d.planner.Catalog.Names(cfg.Services),
 			Common:  d.planner.Catalog.Common(commonNames),
@@ -410,10 +430,9 @@ func (d *Daemon) report(r tagger.Result) {
 		d.ended(r.Outcome)
 		s.ledger.Unstored(r.Job, r.API, r.Action)
 	case tagger.Expanded:
-		s.ledger.Hold(r.Job.Event.ID, r.Expanded)
-		s.ledger.Finish(r.Job)
+		s.ledger.Expand(r.Job, r.Expanded)
 	case tagger.Replay:
-		if s.ledger.Replay(r.API, r.Action, d.now(), d.planner.Catalog.NamesByAction(r.Action)) {
+		if s.ledger.Replay(r.API, r.Action, time.Now(), d.planner.Catalog.NamesByAction(r.Action)) {
 			s.log.Info("tagging works again; events missed meanwhile are read again", zap.String("action", r.Action))
 		}
 	}

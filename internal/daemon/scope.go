@@ -101,14 +101,25 @@ func (s *scope) saveNow(ctx context.Context) error {
 	}
 }
 
-// flushing is a Ledger that tells the tagger when a scan has ended, so that a batch does not wait for Jobs that won't come.
+// flushing is a Ledger that tells the tagger when a scan has ended, so that a batch does not wait for Jobs that won't come,
+// and that saves where a start has placed the marks: before that a fresh Scope has no promise, and a crash would begin anew.
 type flushing struct {
 	*checkpoint.Ledger
-	flush func()
+	scope *scope
+}
+
+// Reset implements poller.Ledger. A save that fails is tried again like every other.
+func (f flushing) Reset(m event.Marks) error {
+	if err := f.Ledger.Reset(m); err != nil {
+		return err
+	}
+	return f.scope.saveNow(context.Background())
 }
 
 // FloorRead implements poller.Ledger.
-func (f flushing) FloorRead(end time.Time) { f.Ledger.FloorRead(end); f.flush() }
+func (f flushing) FloorRead(end time.Time) { f.Ledger.FloorRead(end); f.scope.flush() }
 
 // HeadRead implements poller.Ledger.
-func (f flushing) HeadRead(end time.Time) { f.Ledger.HeadRead(end); f.flush() }
+func (f flushing) HeadRead(end time.Time) { f.Ledger.HeadRead(end); f.scope.flush() }
+
+func (s *scope) flush() { s.daemon.tagger.Flush(s.id) }

@@ -196,8 +196,9 @@ func (l *Ledger) Reset(m event.Marks) error {
 			return fmt.Errorf("reset %s: the Floor %s would go back to %s", l.scope, stamp(l.floor.Time()), stamp(m.Floor))
 		}
 		from := l.floor.Time()
-		if oldest := m.Floor.Add(-maxAge); from.Before(oldest) {
-			from = oldest
+		if from.Before(m.Floor.Add(-maxAge / 2)) {
+			// What AWS still has begins 90 days before its time, which only the poller knows: then the end must be covered.
+			from = m.Floor.Add(-maxAge / 2)
 		}
 		if to := m.Floor.Add(-time.Second); !to.Before(from) && !slices.ContainsFunc(spans, func(s event.Span) bool {
 			return s.Names == nil && contains(s, from) && contains(s, to)

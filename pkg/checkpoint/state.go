@@ -91,6 +91,9 @@ func Read(ctx context.Context, store Store, scope event.Scope) (State, error) {
 			if jobPart(j) != p.Name {
 				return State{}, damaged(p.Name, "it holds another Job")
 			}
+			if j.Event.Scope != scope {
+				return State{}, damaged(p.Name, "it holds a Job of "+j.Event.Scope.String())
+			}
 			st.Deferred = append(st.Deferred, j)
 		}
 	}

@@ -164,12 +164,20 @@ func (s *slice) restart() {
 	s.token, s.pages, s.events, s.oldest, s.fails, s.open = "", 0, 0, time.Time{}, 0, false
 }
 
+// length is how much time the pages of a slice have covered: none if they were empty.
+func (s *slice) length() time.Duration {
+	if s.oldest.IsZero() {
+		return 0
+	}
+	return s.end.Sub(s.oldest)
+}
+
 // recut plans the rest of a slice that met far more than was expected, at the density it met. The limit of one that got
 // no second further grows at each turn, so that a second with thousands of events is read in the end.
 func (t *task) recut(s *slice) float64 {
-	density := float64(s.events) / max(1, s.end.Sub(s.oldest).Seconds())
+	density := float64(s.events) / max(1, s.length().Seconds())
 	expected := 1.0
-	if s.oldest.Equal(s.end) {
+	if s.oldest.IsZero() || s.oldest.Equal(s.end) {
 		expected = 2 * s.expected
 	}
 	s.restart()

@@ -425,7 +425,7 @@ func (r *reader) backlogRead(p *pass) {
 
 // giveUp plans the rest of a window anew that has ten times the events it was expected to have.
 func (r *reader) giveUp(p *pass, t *task, s *slice, now time.Time) {
-	events, length := float64(s.events), s.end.Sub(s.oldest)
+	events, length := float64(s.events), s.length()
 	density := t.recut(s)
 	if p.by == byName {
 		r.learned.rates[t.name] = max(r.learned.rates[t.name], density)

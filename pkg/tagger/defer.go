@@ -317,19 +317,36 @@ func (t *Tagger) relieve(scope event.Scope) {
 			continue
 		}
 		for tk := range g.members {
-			switch tk.state {
-			case stateQueued:
-				tk.queue.remove(tk)
-			case stateDelayed, stateParked:
-			default:
-				continue
-			}
-			if tk.job.LastReason == "" {
-				tk.job.LastReason, tk.job.LastError = g.lastReason, g.lastError
-			}
-			t.store(tk, now)
+			t.putOff(tk, now)
 		}
 	}
+}
+
+// expire defers what --once has no time left for: behind others of an action that fails, a Job may get no try to end by.
+func (t *Tagger) expire(g *group, now time.Time) {
+	if t.opts.OneShot == 0 || g.failures == 0 {
+		return
+	}
+	for tk := range g.members {
+		if !now.Before(tk.arrived.Add(t.opts.OneShot)) {
+			t.putOff(tk, now)
+		}
+	}
+}
+
+// putOff defers a task that is not being tried at this moment, for what its group failed of.
+func (t *Tagger) putOff(tk *task, now time.Time) {
+	switch tk.state {
+	case stateQueued:
+		tk.queue.remove(tk)
+	case stateDelayed, stateParked:
+	default:
+		return
+	}
+	if tk.job.LastReason == "" {
+		tk.job.LastReason, tk.job.LastError = tk.group.lastReason, tk.group.lastError
+	}
+	t.store(tk, now)
 }
 
 // tick does what is due from time to time: probes, retries of deferred Jobs, giving up, forgetting.
@@ -338,7 +355,8 @@ func (t *Tagger) tick(now time.Time) {
 	awsNow := t.opts.Now()
 	for k, g := range t.groups {
 		t.tend(g, now, awsNow)
-		if len(g.waiting) > 0 {
+		t.expire(g, now)
+		if len(g.waiting) > 0 || t.opts.OneShot > 0 && len(g.members) > 0 {
 			t.nextTick = now.Add(time.Second)
 		}
 		if len(g.members) == 0 && g.stored == 0 && !g.unstored && g.running == 0 && now.Sub(g.used) > idleAfter {

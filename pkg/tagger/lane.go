@@ -185,8 +185,8 @@ func (t *Tagger) done(b batch) {
 // nextTime returns when Run has to look again if nothing happens before.
 func (t *Tagger) nextTime(now time.Time) time.Time {
 	next := t.nextTick
-	if len(t.delayed) > 0 && t.delayed[0].notBefore.Before(next) {
-		next = t.delayed[0].notBefore
+	if len(t.delayed) > 0 && t.delayed[0].at.Before(next) {
+		next = t.delayed[0].at
 	}
 	for _, l := range t.lanes {
 		for _, q := range l.queues {

@@ -67,14 +67,14 @@ func (m *metrics) region(name string) string {
 	return name
 }
 
-// tagged notes one resource tagged at now, in AWS's time for the event and in ours for its first sight.
-func (m *metrics) tagged(j resource.Job, now, awsNow time.Time) {
+// tagged notes one resource tagged at awsNow. Event times and first sights are AWS's too.
+func (m *metrics) tagged(j resource.Job, awsNow time.Time) {
 	if j.Event.Backlog {
 		return
 	}
 	region := m.region(j.Resource.Scope.Region)
 	if !j.Event.Seen.IsZero() {
-		m.latency.WithLabelValues(region).Observe(max(0, now.Sub(j.Event.Seen).Seconds()))
+		m.latency.WithLabelValues(region).Observe(max(0, awsNow.Sub(j.Event.Seen).Seconds()))
 	}
 	if !j.Event.Time.IsZero() {
 		m.eventToTag.WithLabelValues(region).Observe(max(0, awsNow.Sub(j.Event.Time).Seconds()))

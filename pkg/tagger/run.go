@@ -243,7 +243,7 @@ func (r *run) toWrite(tasks []*task) [][]*task {
 		case len(tk.plan.write) == 0 && len(tk.plan.kept) > 0:
 			r.end(tk, resource.Kept, "", strings.Join(tk.plan.kept, "; "))
 		case len(tk.plan.write) == 0:
-			r.metrics.tagged(tk.job, time.Now(), r.opts.Now())
+			r.metrics.tagged(tk.job, r.opts.Now())
 			r.end(tk, resource.Tagged, "", "the values were right already")
 		case r.opts.DryRun:
 			r.end(tk, resource.WouldTag, "", strings.Join(tk.plan.kept, "; "))
@@ -325,7 +325,7 @@ func (r *run) wrote(set []*task) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, tk := range set {
-		r.metrics.tagged(tk.job, now, awsNow)
+		r.metrics.tagged(tk.job, awsNow)
 		r.memory.prove(tk.job.Resource)
 		r.memory.wrote(tk.key, tk.plan.write, now)
 		r.worked(tk, now)

@@ -255,27 +255,38 @@ func (t *Tagger) handBack() {
 		close(in.room) // wakes Submit, which then sees that all is over
 		in.room = make(chan struct{})
 	}
-	decisions := t.decisions
-	t.decisions = nil
-	decided := map[*task]bool{}
-	for _, d := range decisions {
-		decided[d.task] = true
-	}
+	t.mu.Unlock()
+	t.settleDecisions() // what an expansion found becomes Jobs in hand by it
+
+	t.mu.Lock()
 	var left []*task
 	for _, g := range t.groups {
 		for tk := range g.members {
-			if !decided[tk] && !tk.stored {
+			if !tk.stored {
 				left = append(left, tk)
 			}
 		}
 	}
 	t.mu.Unlock()
-	for _, d := range decisions {
-		t.conclude(d)
-	}
 	slices.SortFunc(left, func(a, b *task) int { return int(a.seq) - int(b.seq) })
 	for _, tk := range left {
 		t.opts.Report(t.result(tk, Deferred))
+	}
+}
+
+// settleDecisions concludes what was decided, and what that decides in turn.
+func (t *Tagger) settleDecisions() {
+	for {
+		t.mu.Lock()
+		decisions := t.decisions
+		t.decisions = nil
+		t.mu.Unlock()
+		if len(decisions) == 0 {
+			return
+		}
+		for _, d := range decisions {
+			t.conclude(d)
+		}
 	}
 }
 

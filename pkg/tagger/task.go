@@ -224,29 +224,36 @@ func (t *Tagger) delay(tk *task, until time.Time) {
 func (t *Tagger) putAside(tk *task, until time.Time) {
 	tk.state = stateDelayed
 	tk.notBefore = until
-	heap.Push(&t.delayed, tk)
+	heap.Push(&t.delayed, delayed{until, tk})
 }
 
 func (t *Tagger) wakeDelayed(now time.Time) {
-	for len(t.delayed) > 0 && !t.delayed[0].notBefore.After(now) {
-		tk := heap.Pop(&t.delayed).(*task)
-		if tk.state == stateDelayed {
-			t.enqueue(tk, now)
+	for len(t.delayed) > 0 && !t.delayed[0].at.After(now) {
+		d := heap.Pop(&t.delayed).(delayed)
+		if d.task.state == stateDelayed && d.task.notBefore.Equal(d.at) {
+			t.enqueue(d.task, now)
 		}
 	}
 }
 
-// delayHeap is ordered by the next try. A task may leave its state while in here; then it is passed over.
-type delayHeap []*task
+// delayed is one wish to try a task again at a time. The time is kept here and not looked up in the task, which may be given
+// another one meanwhile, and the heap would lose its order; a wish that is out of date is passed over.
+type delayed struct {
+	at   time.Time
+	task *task
+}
+
+// delayHeap is ordered by the next try.
+type delayHeap []delayed
 
 func (h delayHeap) Len() int           { return len(h) }
-func (h delayHeap) Less(i, j int) bool { return h[i].notBefore.Before(h[j].notBefore) }
+func (h delayHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 func (h delayHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *delayHeap) Push(x any)        { *h = append(*h, x.(*task)) }
+func (h *delayHeap) Push(x any)        { *h = append(*h, x.(delayed)) }
 func (h *delayHeap) Pop() any {
 	old := *h
 	x := old[len(old)-1]
-	old[len(old)-1] = nil
+	old[len(old)-1] = delayed{}
 	*h = old[:len(old)-1]
 	return x
 }
