@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,13 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	if pid := strconv.Itoa(first.cmd.Process.Pid); !strings.Contains(second.stderr.String(), pid) {
 		t.Errorf("does not name the pid %s of the first:\n%s", pid, second.stderr)
 	}
+	// Beside the first in everything: the web port is the same too.
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	env = append(env, "AUTOTAGD_CONFIG_YAML={global_region: off, web: {listen: '"+busy.Addr().String()+"'}}")
 	dry := start(t, env, "run", "--dry-run", "--once")
 	if code := dry.wait(t, time.Minute); code != exitDone {
 		t.Errorf("a dry run beside it: exit code %d, want %d\n%s", code, exitDone, dry.tail())

@@ -24,6 +24,7 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/poller"
 	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/autotagd/autotagd/pkg/tagger"
 )
 
 const stateDir = "/state"
@@ -491,5 +492,89 @@ func TestUncataloged(t *testing.T) {
 		if len(said) != 1 || said[0].ContextMap()["event_name"] != "CreateWarpDrive" {
 			t.Errorf("said %v, want CreateWarpDrive once", said)
 		}
+	})
+}
+
+// An expansion that a restart has brought back may end between an event's beginning and its Jobs becoming known: that settles
+// nothing.
+func TestExpansionDoesNotSettleAnEventThatIsBegunAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{})
+		r := w.start()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s := r.daemon.scopes[0]
+		at := time.Now()
+		ref := resource.EventRef{ID: "launch", Time: at, Scope: s.id}
+		expansion := resource.Job{Event: ref, Resource: resource.Resource{ID: "i-1"}, Expand: resource.ExpandInstanceVolumes}
+		s.ledger.Begin(event.Live, ref.ID, at)
+		r.daemon.report(tagger.Result{Kind: tagger.Expanded, Job: expansion, Scope: s.id})
+		if n, _ := s.ledger.Unsettled(); n != 1 {
+			t.Errorf("%d events are unsettled, want the launch: its Jobs are not known yet", n)
+		}
+		s.ledger.Done(ref.ID)
+		r.stop()
+	})
+}
+
+// A State from before what CloudTrail keeps: the time that is lost for good must not stop the start.
+func TestStartAfterAHundredDays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{Visibility: 30 * time.Second})
+		r := w.start()
+		time.Sleep(10 * time.Minute)
+		r.stop()
+		time.Sleep(100 * 24 * time.Hour)
+		w.cloud.Create(w.cloud.Scope(), "CreateVolume", fakeaws.IAMUser("alice"))
+		r = w.start()
+		time.Sleep(10 * time.Minute)
+		r.stop()
+		w.audit()
+	})
+}
+
+// --once: a denied Region is said at the end, and the others are done.
+func TestOnceWithADeniedScope(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "{}", fakeaws.Config{Regions: []string{"eu-central-1", "us-east-1"}})
+		w.cloud.Deny("cloudtrail:LookupEvents", event.Scope{AccountID: fakeaws.DefaultAccount, Region: "us-east-1"})
+		w.cloud.Create(w.cloud.Scope(), "CreateVolume", fakeaws.IAMUser("alice"), fakeaws.Spec{Delay: -1})
+		time.Sleep(time.Minute)
+		err := <-w.start(func(o *Options) { o.Once = true }).done
+		if err == nil || !strings.Contains(err.Error(), "us-east-1") {
+			t.Errorf("error = %v, want one about us-east-1", err)
+		}
+		w.audit()
+	})
+}
+
+// --once tries each Job for a bounded time, however many there are; the rest is deferred, not missed.
+func TestOnceIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{})
+		w.cloud.Fail("TagResources", -1, fakeaws.ServerError)
+		for range 700 {
+			w.cloud.Create(w.cloud.Scope(), "CreateQueue", fakeaws.IAMUser("alice"), fakeaws.Spec{Delay: -1})
+		}
+		time.Sleep(time.Minute)
+		began := time.Now()
+		if err := <-w.start(func(o *Options) { o.Once = true }).done; err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 3*time.Minute {
+			t.Errorf("took %s", took)
+		}
+		if n := len(w.logs.FilterMessage("missed").All()); n != 0 {
+			t.Errorf("%d lines of missed Jobs, want all deferred", n)
+		}
+		w.cloud.Heal()
+		r := w.start()
+		time.Sleep(45 * time.Minute)
+		r.stop()
+		w.audit()
 	})
 }
