@@ -386,7 +386,9 @@ func startMarks(saved event.Marks, fresh bool, cfg Config, t traffic, now time.T
 	}
 	behind := edge.Sub(saved.Floor)
 	stride := cfg.SweepInterval
-	if finalBy(t, byWrites, max(behind, time.Second), nameStride) == byName {
+	// A first page shows only what became visible at once: busy Scopes look calm. A pass by name under way knows better.
+	named := saved.Cursor != nil && saved.Cursor.Span.Start.Equal(saved.Floor)
+	if named || finalBy(t, byWrites, max(behind, time.Second), nameStride) == byName {
 		stride = nameStride
 	}
 	if behind <= cfg.Lookback+2*stride {

@@ -31,6 +31,8 @@ type simulation struct {
 	b       *book
 	now     time.Time
 	latency func(n int) time.Duration
+	fault   func(c *call) answer
+	onCall  func(c *call)
 	calls   [kinds][2]int
 	handed  []time.Duration // visible to handed on
 	periods []time.Duration
@@ -98,6 +100,9 @@ func (s *simulation) run(measure, end time.Time) {
 			continue
 		}
 		token = s.now.Add(gap)
+		if s.onCall != nil {
+			s.onCall(c)
+		}
 		s.n++
 		measured := !s.now.Before(measure)
 		if measured {
@@ -108,6 +113,13 @@ func (s *simulation) run(measure, end time.Time) {
 				s.periods = append(s.periods, b.Sub(s.lastGo))
 			}
 			s.lastGo = b
+		}
+		if s.fault != nil {
+			if a := s.fault(c); a.outcome != ok {
+				replies = append(replies, reply{s.now.Add(s.latency(s.n)), c, a})
+				slices.SortStableFunc(replies, func(x, y reply) int { return x.at.Compare(y.at) })
+				continue
+			}
 		}
 		events, next, valid := s.a.lookup(s.now, c.slice.name, c.start, c.end, c.token)
 		at := s.now.Add(s.latency(s.n))
