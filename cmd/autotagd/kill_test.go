@@ -29,18 +29,23 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	env := []string{
 		"AWS_REGION=eu-central-1", "AWS_ENDPOINT_URL=" + serve(t, cloud), "STATE_DIRECTORY=" + t.TempDir(),
 		`AUTOTAGD_CONFIG_YAML=
-poll: {interval: 500ms, sweep_interval: 3s, lookback: 10s, rate: 2}
+poll: {interval: 500ms, sweep_interval: 3s, lookback: 10s, start: 1m, rate: 2}
 tagging: {batch_wait: 100ms, consistency_wait: 4s, defer_after: 20s}
 web: {listen: "127.0.0.1:0"}
 `,
+	}
+	if _, err := binary(); err != nil { // before the work begins: building can take longer than poll.start
+		t.Fatal(err)
 	}
 	working, stopWork := context.WithCancel(t.Context())
 	defer stopWork()
 	worked := make(chan error, 1)
 	go func() { worked <- cloud.Live(working, fakeaws.Traffic{Creates: 2, Writes: 1, Reads: 1}) }()
 
+	var lives []*child
 	for i := range kills {
 		c := start(t, env, "run")
+		lives = append(lives, c)
 		life := 100*time.Millisecond + time.Duration(rng.Int64N(int64(2*time.Second)))
 		select {
 		case <-time.After(life):
@@ -54,7 +59,8 @@ web: {listen: "127.0.0.1:0"}
 		t.Fatal(err)
 	}
 	c := start(t, env, "run")
-	eventually(t, 5*time.Minute, func() string { return "not settled: " + problems(cloud) + "\n" + c.tail() }, func() bool {
+	lives = append(lives, c)
+	eventually(t, 5*time.Minute, func() string { return "not settled: " + problems(cloud) + "\n" + history(cloud, lives) }, func() bool {
 		hidden := slices.ContainsFunc(cloud.Resources(), func(r fakeaws.Resource) bool { return r.VisibleAt.After(cloud.Now()) })
 		return !hidden && len(cloud.Audit(0)) == 0
 	})
@@ -81,3 +87,23 @@ func problems(cloud *fakeaws.AWS) string {
 	}
 	return strings.Join(all, "\n")
 }
+
+// history is what each life of the daemon logged of the first event that is not as it should be, and when it began.
+func history(cloud *fakeaws.AWS, lives []*child) string {
+	p := cloud.Audit(0)
+	if len(p) == 0 {
+		return ""
+	}
+	r := p[0].Resource
+	out := []string{fmt.Sprintf("event %s at %s, visible at %s", r.EventID, r.CreatedAt.UTC().Format(timeOnly), r.VisibleAt.UTC().Format(timeOnly))}
+	for i, c := range lives {
+		for line := range strings.Lines(c.stderr.String()) {
+			if strings.Contains(line, r.EventID) || strings.Contains(line, `"started"`) || strings.Contains(line, "span") || strings.Contains(line, "LookupEvents") {
+				out = append(out, fmt.Sprintf("life %d: %s", i, strings.TrimSpace(line)))
+			}
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+const timeOnly = "15:04:05.000"

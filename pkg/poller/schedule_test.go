@@ -33,26 +33,46 @@ func TestFinalPlan(t *testing.T) {
 		end   time.Duration
 		none  bool
 	}{
-		{name: "nothing to do before a sweep interval", none: true,
-			v: func() view { v := steady(1, 0.2); v.floor = ago(34*time.Minute + 59*time.Second); return v }},
-		{name: "all writes after a sweep interval", want: byWrites, start: 35 * time.Minute, end: 30 * time.Minute,
-			v: func() view { v := steady(1, 0.2); v.floor = ago(35 * time.Minute); return v }},
-		{name: "much traffic waits for an hour to be read by name", none: true,
-			v: func() view { v := steady(500, 10); v.floor = ago(89 * time.Minute); return v }},
-		{name: "by name after an hour", want: byName, start: 90 * time.Minute, end: 30 * time.Minute,
-			v: func() view { v := steady(500, 10); v.floor = ago(90 * time.Minute); return v }},
-		{name: "the first at once", want: byWrites, start: 31 * time.Minute, end: 30 * time.Minute,
-			v: func() view { v := steady(1, 0.2); v.floor = ago(31 * time.Minute); v.everFinal = false; return v }},
-		{name: "the first of a small window is by all writes", want: byWrites, start: 31 * time.Minute, end: 30 * time.Minute,
-			v: func() view { v := steady(500, 10); v.floor = ago(31 * time.Minute); v.everFinal = false; return v }},
-		{name: "one hour at most", want: byWrites, start: 5 * time.Hour, end: 4 * time.Hour,
-			v: func() view { v := steady(1, 0.2); v.floor = ago(5 * time.Hour); return v }},
-		{name: "nothing younger than the lookback", none: true,
-			v: func() view { v := steady(1, 0.2); v.floor = ago(10 * time.Minute); v.everFinal = false; return v }},
-		{name: "never older than AWS answers for", want: byWrites, start: retention - time.Minute, end: retention - time.Minute - time.Hour,
-			v: func() view { v := steady(1, 0.2); v.floor = ago(100 * 24 * time.Hour); return v }},
-		{name: "no names, no reading by name", want: byWrites, start: 90 * time.Minute, end: 30 * time.Minute,
-			v: func() view { v := steady(500, 10); v.floor = ago(90 * time.Minute); v.traffic.names = 0; return v }},
+		{
+			name: "nothing to do before a sweep interval", none: true,
+			v: func() view { v := steady(1, 0.2); v.floor = ago(34*time.Minute + 59*time.Second); return v },
+		},
+		{
+			name: "all writes after a sweep interval", want: byWrites, start: 35 * time.Minute, end: 30 * time.Minute,
+			v: func() view { v := steady(1, 0.2); v.floor = ago(35 * time.Minute); return v },
+		},
+		{
+			name: "much traffic waits for an hour to be read by name", none: true,
+			v: func() view { v := steady(500, 10); v.floor = ago(89 * time.Minute); return v },
+		},
+		{
+			name: "by name after an hour", want: byName, start: 90 * time.Minute, end: 30 * time.Minute,
+			v: func() view { v := steady(500, 10); v.floor = ago(90 * time.Minute); return v },
+		},
+		{
+			name: "the first at once", want: byWrites, start: 31 * time.Minute, end: 30 * time.Minute,
+			v: func() view { v := steady(1, 0.2); v.floor = ago(31 * time.Minute); v.everFinal = false; return v },
+		},
+		{
+			name: "the first of a small window is by all writes", want: byWrites, start: 31 * time.Minute, end: 30 * time.Minute,
+			v: func() view { v := steady(500, 10); v.floor = ago(31 * time.Minute); v.everFinal = false; return v },
+		},
+		{
+			name: "one hour at most", want: byWrites, start: 5 * time.Hour, end: 4 * time.Hour,
+			v: func() view { v := steady(1, 0.2); v.floor = ago(5 * time.Hour); return v },
+		},
+		{
+			name: "nothing younger than the lookback", none: true,
+			v: func() view { v := steady(1, 0.2); v.floor = ago(10 * time.Minute); v.everFinal = false; return v },
+		},
+		{
+			name: "never older than AWS answers for", want: byWrites, start: retention - time.Minute, end: retention - time.Minute - time.Hour,
+			v: func() view { v := steady(1, 0.2); v.floor = ago(100 * 24 * time.Hour); return v },
+		},
+		{
+			name: "no names, no reading by name", want: byWrites, start: 90 * time.Minute, end: 30 * time.Minute,
+			v: func() view { v := steady(500, 10); v.floor = ago(90 * time.Minute); v.traffic.names = 0; return v },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, found := finalPlan(c.v())
@@ -74,40 +94,54 @@ func TestHeadPlan(t *testing.T) {
 		start time.Duration
 		none  bool
 	}{
-		{name: "not before the interval", none: true,
-			v: func() view { v := steady(1, 0.2); v.headBegan = ago(14 * time.Second); return v }},
-		{name: "back to the age, and the time since the last", want: byWrites, start: 10*time.Minute + 15*time.Second,
+		{
+			name: "not before the interval", none: true,
+			v: func() view { v := steady(1, 0.2); v.headBegan = ago(14 * time.Second); return v },
+		},
+		{
+			name: "back to the age, and the time since the last", want: byWrites, start: 10*time.Minute + 15*time.Second,
 			v: func() view {
 				v := steady(1, 0.2)
 				v.headBegan, v.headPrev = ago(15*time.Second), ago(15*time.Second)
 				return v
-			}},
-		{name: "the time since the last complete one", want: byWrites, start: 13 * time.Minute,
+			},
+		},
+		{
+			name: "the time since the last complete one", want: byWrites, start: 13 * time.Minute,
 			v: func() view {
 				v := steady(1, 0.2)
 				v.headBegan, v.headPrev = ago(15*time.Second), ago(3*time.Minute)
 				return v
-			}},
-		{name: "at most the lookback", want: byWrites, start: 30 * time.Minute,
-			v: func() view { v := steady(1, 0.2); v.headBegan, v.headPrev = ago(time.Hour), ago(time.Hour); return v }},
-		{name: "the first from the Floor", want: byWrites, start: 12 * time.Minute,
+			},
+		},
+		{
+			name: "at most the lookback", want: byWrites, start: 30 * time.Minute,
+			v: func() view { v := steady(1, 0.2); v.headBegan, v.headPrev = ago(time.Hour), ago(time.Hour); return v },
+		},
+		{
+			name: "the first from the Floor", want: byWrites, start: 12 * time.Minute,
 			v: func() view {
 				v := steady(1, 0.2)
 				v.headBegan, v.headPrev, v.floor = time.Time{}, time.Time{}, ago(12*time.Minute)
 				return v
-			}},
-		{name: "the first from now - lookback if that is later", want: byWrites, start: 30 * time.Minute,
+			},
+		},
+		{
+			name: "the first from now - lookback if that is later", want: byWrites, start: 30 * time.Minute,
 			v: func() view {
 				v := steady(1, 0.2)
 				v.headBegan, v.headPrev, v.floor = time.Time{}, time.Time{}, ago(5*time.Hour)
 				return v
-			}},
-		{name: "by name where all writes would take too long", want: byName, start: 10*time.Minute + 15*time.Second,
+			},
+		},
+		{
+			name: "by name where all writes would take too long", want: byName, start: 10*time.Minute + 15*time.Second,
 			v: func() view {
 				v := steady(50, 10)
 				v.headBegan, v.headPrev = ago(15*time.Second), ago(15*time.Second)
 				return v
-			}},
+			},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, found := headPlan(c.v())
@@ -126,8 +160,11 @@ func TestCheaperDoesNotFlap(t *testing.T) {
 		writes, names float64
 		last, want    by
 	}{
-		{1, 0.9, byWrites, byWrites}, {1, 0.9, byName, byName}, {0.9, 1, byName, byName},
-		{1, 0.7, byWrites, byName}, {0.7, 1, byName, byWrites},
+		{1, 0.9, byWrites, byWrites},
+		{1, 0.9, byName, byName},
+		{0.9, 1, byName, byName},
+		{1, 0.7, byWrites, byName},
+		{0.7, 1, byName, byWrites},
 	} {
 		if got := cheaper(c.writes, c.names, c.last); got != c.want {
 			t.Errorf("%g against %g after %v: %v, want %v", c.writes, c.names, c.last, got, c.want)
@@ -194,13 +231,19 @@ func TestStartMarks(t *testing.T) {
 		{name: "first start, shorter than the lookback", fresh: true, cfg: short, writes: 1, floor: ago(10 * time.Minute), changed: true},
 		{name: "restart", saved: at(ago(40 * time.Minute)), cfg: defaults(), writes: 1, floor: ago(40 * time.Minute)},
 		{name: "the longest that is no outage", saved: at(ago(70 * time.Minute)), cfg: defaults(), writes: 1, floor: ago(70 * time.Minute)},
-		{name: "outage", saved: at(ago(70*time.Minute + time.Second)), cfg: defaults(), writes: 1, floor: edge,
-			backlog: []event.Span{{Start: ago(70*time.Minute + time.Second), End: edge}}, changed: true},
+		{
+			name: "outage", saved: at(ago(70*time.Minute + time.Second)), cfg: defaults(), writes: 1, floor: edge,
+			backlog: []event.Span{{Start: ago(70*time.Minute + time.Second), End: edge}}, changed: true,
+		},
 		{name: "two strides by name are no outage", saved: at(ago(170 * time.Minute)), cfg: defaults(), writes: 500, floor: ago(170 * time.Minute)},
-		{name: "a pass by name under way tells the stride, whatever the first page does", changed: false, writes: 1, cfg: defaults(),
-			saved: event.Marks{Floor: ago(2 * time.Hour), Cursor: &event.Cursor{Span: event.Span{Start: ago(2 * time.Hour), End: ago(time.Hour)}}}, floor: ago(2 * time.Hour)},
-		{name: "outage beyond 90 days", saved: at(ago(200 * 24 * time.Hour)), cfg: defaults(), writes: 1, floor: edge,
-			backlog: []event.Span{{Start: ago(retention - time.Minute), End: edge}}, changed: true},
+		{
+			name: "a pass by name under way tells the stride, whatever the first page does", changed: false, writes: 1, cfg: defaults(),
+			saved: event.Marks{Floor: ago(2 * time.Hour), Cursor: &event.Cursor{Span: event.Span{Start: ago(2 * time.Hour), End: ago(time.Hour)}}}, floor: ago(2 * time.Hour),
+		},
+		{
+			name: "outage beyond 90 days", saved: at(ago(200 * 24 * time.Hour)), cfg: defaults(), writes: 1, floor: edge,
+			backlog: []event.Span{{Start: ago(retention - time.Minute), End: edge}}, changed: true,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, changed := startMarks(c.saved, c.fresh, c.cfg, traffic{writes: c.writes, creates: 0.2, names: catalogSize}, epoch)
