@@ -557,7 +557,7 @@ func TestOnceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{})
 		w.cloud.Fail("TagResources", -1, fakeaws.ServerError)
-		for range 700 {
+		for range 400 {
 			w.cloud.Create(w.cloud.Scope(), "CreateQueue", fakeaws.IAMUser("alice"), fakeaws.Spec{Delay: -1})
 		}
 		time.Sleep(time.Minute)
