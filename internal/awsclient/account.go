@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -27,6 +28,16 @@ type Account struct {
 	ARN string // of the identity that autotagd is in it
 
 	clients *Clients
+	date    time.Time // AWS's time when it answered; zero if it did not say
+	heard   time.Time // and when that was here
+}
+
+// Now is AWS's time, as STS told it once, on this host's monotonic clock; the host's own time if STS did not tell.
+func (a *Account) Now() time.Time {
+	if a.date.IsZero() {
+		return time.Now()
+	}
+	return a.date.Add(time.Since(a.heard))
 }
 
 // Account fetches credentials and asks STS whose they are. What may pass (a reset, a 5xx, a throttle) is tried again, with
@@ -48,7 +59,9 @@ func (c *Clients) Account(ctx context.Context) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the AWS account, in %s: %w", c.region, Explain(err))
 	}
-	return &Account{ID: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), clients: c}, nil
+	a := &Account{ID: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), clients: c, heard: time.Now()}
+	a.date, _ = awsmiddleware.GetServerTime(out.ResultMetadata)
+	return a, nil
 }
 
 // untilAnswered calls do until it succeeds, fails for good, or ctx ends; it returns do's last error.

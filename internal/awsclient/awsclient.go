@@ -117,10 +117,12 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 
 	// One attempt a call: AWS_MAX_ATTEMPTS only wraps this one, for which no error is one to retry.
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	credentials := cfg.Credentials
+	cfg.Credentials = sealed{credentials}
 	return &Clients{
 		region:      cfg.Region,
 		log:         o.Log,
-		credentials: cfg.Credentials,
+		credentials: credentials,
 		sts:         sts.NewFromConfig(cfg),
 		cloudtrail:  cloudtrail.NewFromConfig(cfg),
 		ec2:         ec2.NewFromConfig(cfg),
@@ -128,6 +130,24 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 		iam:         iam.NewFromConfig(cfg),
 	}, nil
 }
+
+// sealed are credentials whose failures can't be taken for an answer of the service that was to be called: an endpoint of
+// ECS, EKS, Identity Center or STS says 'not found' or 'denied' of a role, not of the resource in the request.
+type sealed struct{ aws.CredentialsProvider }
+
+// Retrieve implements aws.CredentialsProvider.
+func (s sealed) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := s.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return c, &noCredentials{Explain(err)}
+	}
+	return c, nil
+}
+
+// noCredentials says why there were none. It does not unwrap.
+type noCredentials struct{ err error }
+
+func (e *noCredentials) Error() string { return e.err.Error() }
 
 // Region returns the Region of the environment, or the one given in Options.
 func (c *Clients) Region() string { return c.region }

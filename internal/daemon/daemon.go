@@ -398,6 +398,9 @@ func globalRegion(region string) string {
 
 // api gives the calls for the Scope where a resource lives.
 func (d *Daemon) api(s event.Scope) (tagger.API, error) {
+	if s.AccountID != d.account.ID {
+		return tagger.API{}, fmt.Errorf("account %s: %w", s.AccountID, tagger.ErrForeign)
+	}
 	ec2, err := d.account.EC2(s)
 	if err != nil {
 		return tagger.API{}, err
@@ -447,12 +450,12 @@ func (d *Daemon) ended(o resource.Outcome) {
 	}
 }
 
-// now is AWS's time, as far as any Scope has learned it.
+// now is AWS's time: as a Scope has learned it lately, or as it was at the start.
 func (d *Daemon) now() time.Time {
 	for _, s := range d.scopes {
 		if now, ok := s.poller.Now(); ok {
 			return now
 		}
 	}
-	return time.Now()
+	return d.account.Now()
 }

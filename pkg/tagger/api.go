@@ -44,7 +44,8 @@ type API struct {
 
 // Options is what a Tagger needs. API and Report are required; a zero duration, rate or count means its default.
 type Options struct {
-	// API gives the calls for the Scope where a resource lives. It may fail (a role that can't be assumed), which is retried.
+	// API gives the calls for the Scope where a resource lives. It may fail (a role that can't be assumed), which is retried,
+	// unless the error is ErrForeign.
 	API func(event.Scope) (API, error)
 	// Report is told what became of each Job, from several goroutines at once, never from inside Submit, Restore or Flush.
 	// It must not block long: calls and other reports wait behind it. It may call Flush, but not Submit.

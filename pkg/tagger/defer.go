@@ -27,11 +27,15 @@ const (
 	// deniedInRow refusals without a success between them: the action is taken to be denied as such, and its batches are no
 	// longer taken apart to find the one that spoils them.
 	deniedInRow = 12
+
+	// relieveAt failures in a row an action's Jobs make room for others.
+	relieveAt = 2
 )
 
-// groupKey names what fails together: an IAM action, by one API, for the Jobs of one Scope's checkpoint.
+// groupKey names what fails together: an IAM action, by one API, in one place, for the Jobs of one Scope's checkpoint.
 type groupKey struct {
 	scope  event.Scope // that read the event
+	place  event.Scope // where the resource lives
 	api    resource.TagAPI
 	action string
 }
@@ -55,12 +59,14 @@ type group struct {
 	lastError  string
 
 	nextProbe, nextSample time.Time
-	turn                  int
+	round                 *round // under way
+	nextRound             time.Time
 	answered              bool // a call succeeded in this process
 	unstored              bool // some Job went Unstored since
 }
 
-// round is the attempt at all waiting Jobs of a group after a probe succeeded.
+// round is the attempt at all stored Jobs of a group after a probe succeeded. A group has one at a time: a smaller one in
+// the middle of it would measure the share of a few.
 type round struct{ total, left, ended int }
 
 func (t *Tagger) groupOf(k groupKey, now time.Time) *group {
@@ -159,8 +165,11 @@ func (t *Tagger) conclude(d decision) {
 		if !d.wait && d.result.Outcome.Kind != resource.Missed {
 			r.ended++
 		}
-		if r.left == 0 && r.ended*2 >= r.total {
-			t.replay(g)
+		if r.left == 0 {
+			g.round = nil
+			if r.ended*2 >= r.total {
+				t.replay(g)
+			}
 		}
 	}
 	tk.probe, tk.alone = false, false
@@ -204,22 +213,28 @@ func (t *Tagger) worked(tk *task, now time.Time) {
 	switch {
 	case others == 0 && (!g.answered || g.unstored):
 		t.replay(g)
-	case (tk.probe || wasDenied) && len(g.waiting) > 0:
-		t.release(g, tk, now)
+	case (tk.probe || wasDenied) && others > 0 && g.round == nil && !now.Before(g.nextRound):
+		t.release(g, now)
 	}
 	g.answered = g.answered || others == 0
 }
 
-// release tries all that wait.
-func (t *Tagger) release(g *group, by *task, now time.Time) {
-	r := &round{total: len(g.waiting), left: len(g.waiting)}
-	if by.stored {
-		r.total, r.ended = r.total+1, 1
+// release tries all that are stored: those that wait, and those that are being tried just now.
+func (t *Tagger) release(g *group, now time.Time) {
+	r := &round{}
+	g.round, g.nextRound = r, now.Add(probeInterval)
+	for tk := range g.members {
+		if tk.stored {
+			tk.round = r
+			r.left++
+		}
 	}
 	for _, tk := range slices.Clone(g.waiting) {
 		tk.round = r
+		r.left++
 		t.rouse(tk, now)
 	}
+	r.total = r.left
 }
 
 // rouse takes a waiting task in hand again.
@@ -250,9 +265,7 @@ func (t *Tagger) fail(tk *task, reason resource.Reason, errText string, next tim
 	j.LastReason, j.LastError = reason, cut(errText)
 	g.lastReason, g.lastError, g.used = reason, j.LastError, now
 	awsNow := t.opts.Now()
-	if j.FirstTried.IsZero() {
-		j.FirstTried = awsNow
-	}
+	tk.waits(awsNow)
 	if g.failing.IsZero() {
 		g.failing = now
 	}
@@ -280,6 +293,9 @@ func (t *Tagger) store(tk *task, now time.Time) {
 	retry := min(minRetry<<min(tk.deferrals, 8), maxRetry)
 	tk.deferrals++
 	tk.notBefore = now.Add(retry)
+	if tk.alone {
+		tk.sounded = now
+	}
 	if g.nextProbe.Before(now) {
 		g.nextProbe = now.Add(probeInterval)
 	}
@@ -309,11 +325,16 @@ func (t *Tagger) store(tk *task, now time.Time) {
 	t.decisions = append(t.decisions, decision{task: tk, wait: true, silent: true})
 }
 
-// relieve makes room in a Scope that is full, so that an action that fails holds up no other: its Jobs are deferred early.
+// relieve makes room in a Scope that is full, so that an action that fails, or that AWS lets through by the drop, holds up
+// no other: its Jobs are deferred early.
 func (t *Tagger) relieve(scope event.Scope) {
 	now := time.Now()
 	for k, g := range t.groups {
-		if k.scope != scope || g.failures == 0 {
+		if k.scope != scope {
+			continue
+		}
+		l := t.limiters[laneKey{k.place, k.api}]
+		if g.failures < relieveAt && (l == nil || !l.slow()) { // one failure may be a hiccup
 			continue
 		}
 		for tk := range g.members {
@@ -344,9 +365,19 @@ func (t *Tagger) putOff(tk *task, now time.Time) {
 		return
 	}
 	if tk.job.LastReason == "" {
-		tk.job.LastReason, tk.job.LastError = tk.group.lastReason, tk.group.lastError
+		tk.job.LastReason = cmp.Or(tk.group.lastReason, resource.Exhausted)
+		tk.job.LastError = cmp.Or(tk.group.lastError, "not tried yet")
 	}
+	tk.waits(t.opts.Now())
 	t.store(tk, now)
+}
+
+// waits begins the time that a Job is tried for, also when it is deferred before its first try: it would start anew with
+// each process and never end.
+func (tk *task) waits(awsNow time.Time) {
+	if tk.job.FirstTried.IsZero() {
+		tk.job.FirstTried = awsNow
+	}
 }
 
 // tick does what is due from time to time: probes, retries of deferred Jobs, giving up, forgetting.
@@ -389,13 +420,16 @@ func (t *Tagger) tend(g *group, now, awsNow time.Time) {
 	probe := !now.Before(g.nextProbe)
 	var oldest *task
 	for _, tk := range slices.Clone(g.waiting) {
-		first := tk.job.FirstTried
+		late := !tk.job.FirstTried.IsZero() && awsNow.Sub(tk.job.FirstTried) >= t.opts.GiveUpAfter
+		tried := tk.deferrals > 0 // by this process
 		switch {
-		case !first.IsZero() && awsNow.Sub(first) >= t.opts.GiveUpAfter:
+		case late && tried:
 			g.waiting = slices.DeleteFunc(g.waiting, func(w *task) bool { return w == tk })
 			t.hold(tk)
 			t.decide(tk, t.outcome(tk, resource.Missed, cmp.Or(tk.job.LastReason, resource.Exhausted), tk.job.LastError))
-		case t.opts.OneShot > 0 && tk.deferrals > 0: // tried already
+		case t.opts.OneShot > 0 && tried:
+		case t.opts.OneShot > 0, late: // whatever it waited for may be mended
+			t.rouse(tk, now)
 		case probe && oldest == nil:
 			oldest = tk
 		case !tk.denied && !tk.notBefore.After(now):
@@ -407,10 +441,9 @@ func (t *Tagger) tend(g *group, now, awsNow time.Time) {
 	}
 	g.nextProbe = now.Add(probeInterval)
 	t.sound(oldest, now)
-	// One more in turn, since the oldest may be refused for its own sake while the others no longer are.
-	if n := len(g.waiting); n > 0 && t.opts.OneShot == 0 {
-		g.turn++
-		t.sound(g.waiting[g.turn%n], now)
+	// And the one that was tried alone longest ago, since the oldest may be refused for its own sake while the others no longer are.
+	if len(g.waiting) > 0 {
+		t.sound(slices.MinFunc(g.waiting, func(a, b *task) int { return a.sounded.Compare(b.sounded) }), now)
 	}
 }
 

@@ -345,6 +345,7 @@ func TestRestore(t *testing.T) {
 		f.make("i-ok")
 		f.make("i-denied").code = "UnauthorizedOperation"
 		f.make("i-busy").busy = time.Now().Add(20 * time.Minute)
+		f.make("i-old").code = "UnauthorizedOperation"
 		ok.LastReason, ok.FirstTried = resource.AccessDenied, time.Now().Add(-time.Hour)
 		denied.LastReason, denied.FirstTried = resource.AccessDenied, time.Now().Add(-time.Hour)
 		busy.LastReason = resource.Exhausted

@@ -77,6 +77,7 @@ func (r *run) expandVolumes(ctx context.Context, tasks []*task) {
 		tk.pending = slices.DeleteFunc(slices.Clone(pendingIDs([]*task{tk})), func(id string) bool {
 			instance, found := instances[id]
 			n := tk.addVolumes(volumes[id], instance)
+			tk.terminated = tk.terminated || found && terminated(instance)
 			tk.addInterfaces(instance)
 			return found && complete(instance, n)
 		})
@@ -89,13 +90,18 @@ func complete(instance ec2types.Instance, n int) bool {
 	if instance.State == nil {
 		return n > 0
 	}
-	switch instance.State.Name {
-	case ec2types.InstanceStateNamePending:
+	if instance.State.Name == ec2types.InstanceStateNamePending {
 		return false
-	case ec2types.InstanceStateNameTerminated, ec2types.InstanceStateNameShuttingDown:
+	}
+	if terminated(instance) {
 		return true
 	}
 	return n > 0 || instance.RootDeviceType == ec2types.DeviceTypeInstanceStore
+}
+
+func terminated(instance ec2types.Instance) bool {
+	return instance.State != nil &&
+		(instance.State.Name == ec2types.InstanceStateNameTerminated || instance.State.Name == ec2types.InstanceStateNameShuttingDown)
 }
 
 // addVolumes notes the volumes that the launch made and returns how many the instance has, made by it or not.
@@ -200,11 +206,14 @@ func (r *run) expanded(tk *task, complete bool, why string) {
 		return
 	}
 	r.worked(tk, now)
-	if !complete && len(tk.found) == 0 {
+	if len(tk.found) == 0 && (!complete || tk.terminated) {
 		// Nobody else knows what the call made besides: that must not pass for 'nothing'.
 		kind, reason := resource.Gone, resource.Reason("")
 		if tk.job.Expand == resource.ExpandImageSnapshots {
 			kind, reason = resource.Missed, resource.Unresolved // deregistering an image leaves its snapshots
+		}
+		if tk.terminated {
+			why = "its instances are terminated"
 		}
 		r.decide(tk, r.outcome(tk, kind, reason, why+": what it was made of cannot be found"))
 		return

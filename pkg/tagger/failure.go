@@ -143,6 +143,11 @@ func (r *run) one(tk *task, c class, text string) {
 	case classTagLimit:
 		r.decide(tk, r.outcome(tk, resource.Missed, resource.TagLimit, cut(text)))
 	case classInvalid:
+		// Some services say so of what they don't see yet.
+		if r.lane.api == resource.TagResources && !r.ripe(tk, now) {
+			r.fail(tk, resource.Invalid, text, now.Add(notFoundDelay), now)
+			return
+		}
 		reason := resource.Invalid
 		if r.doubtful(tk) {
 			reason = resource.Unresolved
@@ -159,9 +164,13 @@ func (r *run) one(tk *task, c class, text string) {
 		}
 		r.fail(tk, resource.Exhausted, text, now.Add(notFoundDelay), now)
 	case classUnanswered:
+		if tk.unanswered == 0 {
+			tk.unansweredAt = now
+		}
 		tk.unanswered++
 		kind := form(tk.job.Resource)
-		if !r.memory.proven[kind] && (tk.unanswered >= unansweredAttempts || r.memory.refused[kind]) {
+		enough := tk.unanswered >= unansweredAttempts && now.Sub(tk.unansweredAt) >= unansweredSpan
+		if !r.memory.proven[kind] && (enough || r.memory.refused[kind]) {
 			r.memory.refused[kind] = true
 			r.decide(tk, r.outcome(tk, resource.Missed, resource.Unsupported, "TagResources gives no answer for this kind: "+cut(text)))
 			return

@@ -24,6 +24,7 @@ const (
 	throttlePause   = time.Second     // throttles of calls that were under way together count once
 	recoverInterval = 5 * time.Second // and a step up comes no sooner
 	slowestFraction = 32
+	slowFraction    = 8
 )
 
 func newLimiter(full float64) *limiter {
@@ -45,6 +46,13 @@ func (l *limiter) answered(c class, now time.Time) {
 	case c == classOK && l.current < l.full && now.Sub(l.changed) >= recoverInterval:
 		l.set(min(l.current+l.full/10, l.full), now)
 	}
+}
+
+// slow reports whether throttles have left little of the rate.
+func (l *limiter) slow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current <= l.full/slowFraction
 }
 
 func (l *limiter) set(perSecond float64, now time.Time) {

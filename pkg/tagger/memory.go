@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	// writtenFor is how long what we wrote is remembered: AWS's reads can lag behind its writes.
+	// writtenFor is how long what we wrote stands for what is there: AWS's reads can lag behind its writes.
 	writtenFor = 2 * time.Minute
+	// createdFor is how long the event that we wrote for is remembered: an older one may become visible that much later.
+	createdFor = time.Hour
 	maxWritten = 10000
 )
 
@@ -21,8 +23,10 @@ type memory struct {
 }
 
 type writing struct {
-	tags map[string]string
-	at   time.Time
+	tags    map[string]string
+	at      time.Time
+	created time.Time // of the newest create event, if one was written for
+	set     string    // and its tags
 }
 
 func newMemory() memory {
@@ -37,22 +41,41 @@ func (m *memory) prove(r resource.Resource) {
 	delete(m.refused, form(r))
 }
 
-func (m *memory) wrote(k resourceKey, tags []resource.Tag, now time.Time) {
+func (m *memory) wrote(tk *task, now time.Time) {
+	k := tk.key
 	w := writing{tags: map[string]string{}, at: now}
 	if old, ok := m.written[k]; ok {
 		maps.Copy(w.tags, old.tags)
+		w.created, w.set = old.created, old.set
 	} else if len(m.written) >= maxWritten {
 		for old := range m.written { // any one: this is a help, not a promise
 			delete(m.written, old)
 			break
 		}
 	}
-	for _, tag := range tags {
+	for _, tag := range tk.plan.write {
 		w.tags[tag.Key] = tag.Value
+	}
+	if !tk.job.Upsert && !tk.job.Event.Time.Before(w.created) {
+		w.created, w.set = tk.job.Event.Time, tk.tags
 	}
 	m.written[k] = w
 }
 
+// there returns what we wrote a moment ago.
+func (m *memory) there(k resourceKey, now time.Time) map[string]string {
+	if w := m.written[k]; now.Sub(w.at) <= writtenFor {
+		return w.tags
+	}
+	return nil
+}
+
+// createdSince reports whether a later create event of the same resource, and somebody else's, was written for already.
+func (m *memory) createdSince(tk *task) bool {
+	w := m.written[tk.key]
+	return !tk.job.Upsert && w.created.After(tk.job.Event.Time) && w.set != tk.tags
+}
+
 func (m *memory) forget(now time.Time) {
-	maps.DeleteFunc(m.written, func(_ resourceKey, w writing) bool { return now.Sub(w.at) > writtenFor })
+	maps.DeleteFunc(m.written, func(_ resourceKey, w writing) bool { return now.Sub(w.at) > createdFor })
 }

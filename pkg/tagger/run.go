@@ -27,8 +27,10 @@ const (
 	notFoundDelay    = 10 * time.Second
 	notFoundAttempts = 3
 	notFoundSpan     = 20 * time.Second
-	// unansweredAttempts of TagResources for one ARN end in unsupported; one is enough for a kind that never got an answer.
+	// unansweredAttempts of TagResources for one ARN, over unansweredSpan, end in unsupported: any less may be an outage. One
+	// is enough for a kind that ended so before.
 	unansweredAttempts = 5
+	unansweredSpan     = 10 * time.Minute
 
 	// failsInRow calls of one batch without a success between them end its taking apart; the rest is tried again later.
 	failsInRow = 16
@@ -70,6 +72,12 @@ func (t *Tagger) run(ctx context.Context, b batch) {
 	defer t.done(b)
 	api, err := t.opts.API(b.lane.scope)
 	r := &run{Tagger: t, lane: b.lane.laneKey, api: api, parts: []part{{tasks: b.tasks}}}
+	if errors.Is(err, ErrForeign) {
+		for _, tk := range b.tasks {
+			r.end(tk, resource.Missed, resource.AccessDenied, err.Error())
+		}
+		return
+	}
 	if err != nil {
 		c := classify(err)
 		if c == classCanceled {
@@ -144,20 +152,18 @@ func (r *run) mustRead(tk *task) bool {
 	return tk.job.Upsert || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !r.opts.Overwrite(tag.Key) })
 }
 
-// plan compares the wanted tags with those that are there.
-func (r *run) plan(tk *task) plan {
+// plan compares the wanted tags with those that are there. The caller holds the lock.
+func (t *Tagger) plan(tk *task, now time.Time) plan {
 	known := []map[string]string{tk.existing, tk.job.Resource.Tags}
 	if tk.job.Upsert {
 		// What we wrote stands for what a read may not show yet. Not so for a create: by the same name it made a new resource.
-		r.mu.Lock()
-		known = append(known, r.memory.written[tk.key].tags)
-		r.mu.Unlock()
+		known = append(known, t.memory.there(tk.key, now))
 	}
 	fold := tk.job.Resource.Service == "iam" // whose tag keys don't differ by case: Owner would replace owner
 	var p plan
 	there := 0
 	for _, tag := range tk.job.Tags {
-		replace := !tk.job.Upsert && r.opts.Overwrite(tag.Key)
+		replace := !tk.job.Upsert && t.opts.Overwrite(tag.Key)
 		for i, tags := range known {
 			if v, ok := value(tags, tag.Key, fold); ok && (i == 0 || !replace) {
 				there++
@@ -235,18 +241,17 @@ func (r *run) tag(ctx context.Context, tasks []*task) {
 
 // toWrite ends the tasks that need no write and groups the others by what is to be written.
 func (r *run) toWrite(tasks []*task) [][]*task {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var sets [][]*task
 	index := map[string]int{}
 	for _, tk := range tasks {
-		tk.plan = r.plan(tk)
+		tk.plan = r.plan(tk, time.Now())
 		switch {
-		case len(tk.plan.write) == 0 && len(tk.plan.kept) > 0:
-			r.end(tk, resource.Kept, "", strings.Join(tk.plan.kept, "; "))
 		case len(tk.plan.write) == 0:
-			r.metrics.tagged(tk.job, r.opts.Now())
-			r.end(tk, resource.Tagged, "", "the values were right already")
+			r.decideUnwritten(tk)
 		case r.opts.DryRun:
-			r.end(tk, resource.WouldTag, "", strings.Join(tk.plan.kept, "; "))
+			r.decide(tk, r.outcome(tk, resource.WouldTag, "", strings.Join(tk.plan.kept, "; ")))
 		default:
 			var keys strings.Builder
 			for _, tag := range tk.plan.write {
@@ -262,6 +267,16 @@ func (r *run) toWrite(tasks []*task) [][]*task {
 		}
 	}
 	return sets
+}
+
+// decideUnwritten ends a task whose plan has nothing to write. The caller holds the lock.
+func (t *Tagger) decideUnwritten(tk *task) {
+	if len(tk.plan.kept) > 0 {
+		t.decide(tk, t.outcome(tk, resource.Kept, "", strings.Join(tk.plan.kept, "; ")))
+		return
+	}
+	t.metrics.tagged(tk.job, t.opts.Now())
+	t.decide(tk, t.outcome(tk, resource.Tagged, "", "the values were right already"))
 }
 
 // write makes one call that tags a set. The caller has waited for its turn.
@@ -327,7 +342,7 @@ func (r *run) wrote(set []*task) {
 	for _, tk := range set {
 		r.metrics.tagged(tk.job, awsNow)
 		r.memory.prove(tk.job.Resource)
-		r.memory.wrote(tk.key, tk.plan.write, now)
+		r.memory.wrote(tk, now)
 		r.worked(tk, now)
 		if len(tk.plan.kept) > 0 {
 			r.decide(tk, r.outcome(tk, resource.Kept, "", strings.Join(tk.plan.kept, "; ")+"; the other tags were written"))

@@ -16,6 +16,9 @@ import (
 // ErrClosed is returned by Submit after Close, or after Run ended.
 var ErrClosed = errors.New("tagger: closed")
 
+// ErrForeign is what Options.API says of an account that this process has no credentials for, and won't have.
+var ErrForeign = errors.New("no credentials for that account")
+
 // How many Jobs of one Scope are in memory at once, deferred ones apart, before Submit waits. The backlog has a room of its
 // own, so that new events don't wait for old ones.
 const (
@@ -269,7 +272,9 @@ func (t *Tagger) handBack() {
 	}
 	t.mu.Unlock()
 	slices.SortFunc(left, func(a, b *task) int { return int(a.seq) - int(b.seq) })
+	awsNow := t.opts.Now()
 	for _, tk := range left {
+		tk.waits(awsNow)
 		t.opts.Report(t.result(tk, Deferred))
 	}
 }

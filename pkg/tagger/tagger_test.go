@@ -552,7 +552,7 @@ func TestNothingPilesUp(t *testing.T) {
 			j.Resource.Scope = j.Event.Scope
 			w.submit(j)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(2 * createdFor)
 		tg := w.tagger
 		tg.mu.Lock()
 		defer tg.mu.Unlock()

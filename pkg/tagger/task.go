@@ -27,13 +27,15 @@ type task struct {
 	notBefore     time.Time // when delayed or waiting: the next try
 	notFound      int       // attempts that found nothing, and since when
 	notFoundSince time.Time
-	unanswered    int  // attempts that TagResources had no answer for
+	unanswered    int // attempts that TagResources had no answer for, and since when
+	unansweredAt  time.Time
 	retried       bool // travels with others that failed before, so as not to spoil a fresh batch
 	alone         bool // travels alone, to find out
 	probe         bool // its success sets all that wait free
 	stored        bool // reported as Deferred; never again
 	denied        bool // stored for access_denied
 	deferrals     int
+	sounded       time.Time // when it was last tried alone and failed
 	round         *round
 
 	existing map[string]string // tags as last read
@@ -41,6 +43,8 @@ type task struct {
 	plan     plan
 	found    map[string]resource.Resource // of an expansion, by id
 	pending  []string                     // of an expansion, ids not known in full yet
+
+	terminated bool // of an expansion: an instance was, when it was described
 }
 
 type taskState uint8
@@ -110,7 +114,7 @@ func (t *Tagger) newTask(j resource.Job, now time.Time) *task {
 	if action == "" {
 		action = string(jobAPI(j))
 	}
-	tk.group = t.groupOf(groupKey{j.Event.Scope, jobAPI(j), action}, now)
+	tk.group = t.groupOf(groupKey{j.Event.Scope, j.Resource.Scope, jobAPI(j), action}, now)
 	return tk
 }
 
@@ -165,6 +169,7 @@ func (t *Tagger) letGo(tk *task, now time.Time) {
 		delete(t.chains, tk.key)
 		return
 	}
+	t.settleUpserts(tk, c, now)
 	t.activate(c, now)
 }
 
@@ -181,12 +186,67 @@ func (t *Tagger) admit(tk *task, now time.Time) {
 	})
 	c.tasks = slices.Insert(c.tasks, at, tk)
 	// Pages come newest first, so that the older event can come later: it goes first if the other is not under way.
-	if a := c.active; a != nil && at == 0 && a.state == stateQueued {
-		a.queue.remove(a)
+	if a := c.active; a != nil && at == 0 && (a.state == stateQueued || a.state == stateDelayed) {
+		if a.state == stateQueued {
+			a.queue.remove(a)
+		}
 		a.state = stateParked
 		c.active = nil
 	}
+	t.supersede(tk, c)
 	t.activate(c, now)
+}
+
+// supersede ends Jobs of a resource that was created again since, by somebody else: a name that can be created a second time
+// was free, so what the older event made is gone, and the new one is not to get its tags.
+func (t *Tagger) supersede(tk *task, c *chain) {
+	if tk.job.Upsert || tk.job.Resource.TagAPI == resource.EC2CreateTags { // whose ids never come again
+		return
+	}
+	end := func(old *task) {
+		switch old.state {
+		case stateQueued:
+			old.queue.remove(old)
+		case stateParked, stateDelayed:
+		default:
+			return
+		}
+		if c.active == old {
+			c.active = nil
+		}
+		t.decide(old, t.outcome(old, resource.Gone, "", "it was created again since, by another event"))
+	}
+	if t.memory.createdSince(tk) {
+		end(tk)
+		return
+	}
+	for _, other := range c.tasks {
+		switch {
+		case other.job.Upsert || other.tags == tk.tags || other.state == stateDecided:
+		case other.job.Event.Time.Before(tk.job.Event.Time):
+			end(other)
+		case tk.job.Event.Time.Before(other.job.Event.Time):
+			end(tk)
+			return
+		}
+	}
+}
+
+// settleUpserts ends the upserts that wait behind tk, which has just ended, as far as what is known of the resource leaves
+// them nothing to write. One by one they would each cost a call, and an application that says CreateTopic every second
+// would fill its Scope.
+func (t *Tagger) settleUpserts(tk *task, c *chain, now time.Time) {
+	for _, next := range c.tasks {
+		if !next.job.Upsert || next.state != stateParked {
+			continue
+		}
+		if next.existing = nil; !tk.readAt.IsZero() && now.Sub(tk.readAt) <= maxReadAge {
+			next.existing = tk.existing
+		}
+		if next.plan = t.plan(next, now); len(next.plan.write) == 0 {
+			t.decideUnwritten(next)
+		}
+	}
 }
 
 func (t *Tagger) activate(c *chain, now time.Time) {
@@ -212,7 +272,8 @@ func (t *Tagger) settling(tk *task) time.Duration {
 	if tk.job.Expand == resource.ExpandNone || tk.job.Event.Time.IsZero() {
 		return 0
 	}
-	return min(describeAge, t.opts.ConsistencyWait/4) - t.opts.Now().Sub(tk.job.Event.Time)
+	age := min(describeAge, t.opts.ConsistencyWait/4)
+	return min(age, age-t.opts.Now().Sub(tk.job.Event.Time)) // never longer, whatever the clocks say
 }
 
 // delay puts a task that failed aside until its next try.
