@@ -50,6 +50,7 @@ type Ledger struct {
 	floor     Floor
 	watermark Watermark
 	cursor    *event.Cursor
+	spellings event.Spellings
 	names     []nameRead // cursors that were read and are not settled, in order
 	backlog   backlog
 	denials   denials
@@ -122,6 +123,7 @@ func Open(ctx context.Context, store Store, scope event.Scope, opts Options) (*L
 	l.watermark.put(st.Marks.Watermark)
 	l.backlog.put(st.Marks.Backlog)
 	l.cursor = st.Marks.Cursor
+	l.spellings = st.Marks.Spellings
 	for _, d := range st.Denials {
 		l.denials = append(l.denials, &d)
 	}
@@ -138,15 +140,36 @@ func Open(ctx context.Context, store Store, scope event.Scope, opts Options) (*L
 func (l *Ledger) Fresh() bool { return l.fresh }
 
 // Marks returns the marks as far as everything is settled. What was read and isn't settled shows only once it is.
-// A backlog span that was added shows once no reading of an older one can overlap it.
+// A backlog span that was added shows once no reading of an older one can overlap it, and the caller, who is to be the poller
+// alone, has seen that one gone.
 func (l *Ledger) Marks() event.Marks {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.advance()
-	return event.Marks{
+	m := event.Marks{
 		Floor: l.floor.Time(), Watermark: l.watermark.Time(),
-		Backlog: slices.Clone(l.backlog.shown), Cursor: cloneCursor(l.cursor),
+		Backlog: slices.Clone(l.backlog.shown), Cursor: cloneCursor(l.cursor), Spellings: l.spelled(),
 	}
+	l.backlog.promote() // only now: a span is seen to have gone before one like it appears
+	return m
+}
+
+// spelled returns a copy.
+func (l *Ledger) spelled() event.Spellings {
+	s := l.spellings
+	s.Names = slices.Clone(s.Names)
+	return s
+}
+
+// Spelled replaces what the marks say of spellings.
+func (l *Ledger) Spelled(s event.Spellings) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(s.Names, l.spellings.Names) || !s.NamedFrom.Equal(l.spellings.NamedFrom) {
+		l.changes++ // WholeTo goes with the Floor
+	}
+	s.Names = slices.Clone(s.Names)
+	l.spellings = s
 }
 
 // Begin asks what is known of an event before it is handed on. After New the caller hands it on, and it holds the

@@ -324,6 +324,7 @@ func TestReplayWaitsForAReadingUnderWay(t *testing.T) {
 	l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now(), []string{"RunInstances"})
 	wantBacklog(t, l, span(0, 99), span(0, 99, "RunInstances"))
 	l.BacklogRead(span(0, 49, "RunInstances")) // and ends: it does not count for the replay
+	wantBacklog(t, l, span(0, 99), span(49, 99, "RunInstances"))
 	wantBacklog(t, l, span(0, 99), span(10, 10, "RunInstances"), span(49, 99, "RunInstances"))
 }
 

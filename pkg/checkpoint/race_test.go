@@ -220,6 +220,7 @@ func TestReplayWaitsForAPartReadTwice(t *testing.T) {
 	l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now(), names)
 	wantBacklog(t, l)
 	l.Done("b")
+	wantBacklog(t, l)
 	wantBacklog(t, l, span(10, 10, names...))
 }
 

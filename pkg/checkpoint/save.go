@@ -168,6 +168,7 @@ func (l *Ledger) snapshot() (snapshot, error) {
 	}
 	s.state.Marks.Floor, s.state.Marks.Watermark = floor, l.watermark.Time()
 	s.state.Marks.Backlog, s.state.Marks.Cursor = spans, cloneCursor(l.cursor)
+	s.state.Marks.Spellings = l.spelled()
 
 	for _, part := range slices.Sorted(maps.Keys(l.deferred)) {
 		d := l.deferred[part]

@@ -18,7 +18,7 @@ const maxAge = 90 * 24 * time.Hour
 // A part that was read counts for the spans with its names that were there before its reading began, and for no others: a
 // replay asks for events that such a reading may just have shown and let go. The Ledger isn't told when a reading begins.
 // So a span that overlaps one with the same names which the poller has been shown waits, and is shown when that one
-// is read. Both kinds are saved. Parts take effect in the order in which they were read.
+// is read and the poller was shown that it has gone: it could not tell one from the other. Both kinds are saved. Parts take effect in the order in which they were read.
 type backlog struct {
 	shown   []event.Span // what the poller knows of
 	waiting []event.Span // not shown yet
@@ -98,9 +98,6 @@ func (b *backlog) remove() bool {
 		b.shown = subtract(b.shown, b.parts[0].span)
 		b.parts = b.parts[1:]
 		removed = true
-	}
-	if removed {
-		b.promote()
 	}
 	return removed
 }

@@ -75,6 +75,22 @@ type Marks struct {
 	Watermark time.Time `json:"watermark"`
 	Backlog   []Span    `json:"backlog,omitempty"` // oldest first
 	Cursor    *Cursor   `json:"cursor,omitempty"`
+	Spellings Spellings `json:"spellings,omitzero"`
+}
+
+// Spellings are event names that the catalog lacks but for their date (CreateFunction20150331), as a Scope's events show them.
+// Only a reading of all writes can find a new one, so this says what readings by name went past.
+type Spellings struct {
+	Names []string `json:"names,omitempty"`
+	// WholeTo is up to where final passes have read all writes.
+	WholeTo time.Time `json:"whole_to,omitzero"`
+	// NamedFrom is the oldest time of the backlog that is or was read by name; zero when none was.
+	NamedFrom time.Time `json:"named_from,omitzero"`
+}
+
+// IsZero reports whether there is nothing to keep.
+func (s Spellings) IsZero() bool {
+	return len(s.Names) == 0 && s.WholeTo.IsZero() && s.NamedFrom.IsZero()
 }
 
 // Stream tells the two ways events come in. Each settles on its own, so that new events never wait for old ones.

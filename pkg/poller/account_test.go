@@ -396,3 +396,9 @@ func (b *book) AddBacklog(s event.Span) {
 	b.marks.Backlog = append(b.marks.Backlog, s)
 	slices.SortFunc(b.marks.Backlog, func(x, y event.Span) int { return x.Start.Compare(y.Start) })
 }
+
+func (b *book) Spelled(s event.Spellings) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.marks.Spellings = s
+}

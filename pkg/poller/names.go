@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -46,6 +47,9 @@ func (n *names) add(name string) bool {
 	n.sorted = slices.Insert(slices.Clone(n.sorted), i, name)
 	return true
 }
+
+// spellings returns what was added, sorted.
+func (n *names) spellings() []string { return slices.Sorted(maps.Keys(n.added)) }
 
 // lively returns the names that a head scan reads, sorted: the commonest, and those seen of late.
 func (n *names) lively(seen map[string]time.Time, now time.Time) []string {

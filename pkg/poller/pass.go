@@ -147,6 +147,11 @@ func (s *slice) window(now time.Time) (start, end time.Time) {
 			s.end = n
 		}
 	}
+	if !s.asked {
+		if s.start = notBefore(s.start, now); s.end.Before(s.start) {
+			s.end = s.start
+		}
+	}
 	s.asked = true
 	return s.start, s.end
 }
@@ -164,6 +169,9 @@ func (s *slice) restart() {
 	s.token, s.pages, s.events, s.oldest, s.fails, s.open = "", 0, 0, time.Time{}, 0, false
 }
 
+// recutSlices bounds the slices that the rest of a window is cut into at once.
+const recutSlices = 8
+
 // length is how much time the pages of a slice have covered: none if they were empty.
 func (s *slice) length() time.Duration {
 	if s.oldest.IsZero() {
@@ -174,15 +182,16 @@ func (s *slice) length() time.Duration {
 
 // recut plans the rest of a slice that met far more than was expected, at the density it met. The limit of one that got
 // no second further grows at each turn, so that a second with thousands of events is read in the end.
-func (t *task) recut(s *slice) float64 {
+func (t *task) recut(s *slice) {
 	density := float64(s.events) / max(1, s.length().Seconds())
 	expected := 1.0
 	if s.oldest.IsZero() || s.oldest.Equal(s.end) {
 		expected = 2 * s.expected
 	}
 	s.restart()
-	rest := cut(s.name, event.Span{Start: s.start, End: s.end}, density, expected)
+	// A burst of a second or two is no density of the hours before it: few slices, and each can be cut again.
+	span := event.Span{Start: s.start, End: s.end}
+	rest := cut(s.name, span, min(density, recutSlices*slicePages*pageSize/max(1, span.End.Sub(span.Start).Seconds())), expected)
 	i := slices.Index(t.slices, s)
 	t.slices = slices.Replace(t.slices, i, i+1, rest...)
-	return density
 }

@@ -37,6 +37,8 @@ type Ledger interface {
 	BacklogRead(event.Span)
 	// AddBacklog adds a span that is to be read.
 	AddBacklog(event.Span)
+	// Spelled replaces what the marks say of spellings.
+	Spelled(event.Spellings)
 }
 
 // Sink takes the create events of a page, none of which was settled when it was read. Handle may block: reading then waits.
@@ -241,10 +243,11 @@ const onceFailures = 20
 
 // tokenIn is how long until the rate allows an attempt.
 func (p *Poller) tokenIn() time.Duration {
-	r := p.limiter.Reserve()
-	wait := r.Delay()
-	r.Cancel()
-	return wait
+	missing := 1 - p.limiter.Tokens()
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(missing / float64(p.limiter.Limit()) * float64(time.Second))
 }
 
 // first makes the Scope's first call, until it is answered: it tells AWS's time and how dense events are. Nothing is

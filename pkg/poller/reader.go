@@ -38,9 +38,8 @@ type reader struct {
 	livelyNames []string
 	livelyAt    time.Time
 
-	wholeRead    time.Time // when all writes were last read, in full or in a slice
-	spelledTo    time.Time // up to which final passes read all writes; a survey is a sample and proves no absence
-	namedBacklog time.Time // oldest time that the backlog was read by name; zero: none was
+	wholeRead time.Time       // when a final pass or a survey last read all writes
+	spellings event.Spellings // but Names, which r.names keeps; a survey is a sample and proves no absence
 
 	once       bool
 	onceTarget time.Time // the Floor that --once wants
@@ -107,10 +106,13 @@ func (r *reader) start(now time.Time, first page, more bool) error {
 	r.floor = m.Floor
 	r.onceTarget = now.Add(-r.cfg.Lookback).Truncate(time.Second)
 	r.wholeRead = now.Add(-surveyEvery)
-	// The process before may have read by name, and seen in its surveys what this one has yet to see.
-	r.spelledTo = m.Floor.Add(-2 * surveyEvery)
-	if r.ledger.Fresh() {
-		r.spelledTo = m.Floor
+	r.spellings = saved.Spellings
+	for _, name := range r.spellings.Names {
+		r.names.add(name)
+	}
+	if r.spellings.WholeTo.IsZero() {
+		r.spellings.WholeTo = m.Floor
+		r.keepSpellings()
 	}
 	r.resume(m.Cursor, now)
 	return nil
@@ -189,7 +191,8 @@ func (r *reader) free(k kind) bool {
 
 // finished reports whether all that --once is to read is read.
 func (r *reader) finished(now time.Time) bool {
-	return r.once && r.passes == [kinds]*pass{} && !r.headPrev.IsZero() && !r.floor.Before(r.onceTarget) && !r.rest(now).any
+	return r.once && r.passes == [kinds]*pass{} && !r.headPrev.IsZero() && !r.floor.Before(r.onceTarget) &&
+		!r.rest(now).any && !r.rest(now).any // the second look shows what waited for the last span to go
 }
 
 func (r *reader) view(now time.Time, calls float64) view {
@@ -287,6 +290,10 @@ func (r *reader) begin(pl plan, now time.Time) {
 		p.tasks = []*task{r.task(p, "", now)}
 	}
 	r.passes[pl.kind] = p
+	if pl.kind == backlog && p.by == byName && len(pl.span.Names) == 0 && (r.spellings.NamedFrom.IsZero() || pl.span.Start.Before(r.spellings.NamedFrom)) {
+		r.spellings.NamedFrom = pl.span.Start
+		r.keepSpellings()
+	}
 	if pl.kind == head && !pl.survey {
 		if !r.headBegan.IsZero() {
 			r.metrics.period(now.Sub(r.headBegan))
@@ -315,7 +322,7 @@ func (r *reader) answered(c *call, a answer, now time.Time) {
 		r.pause = now.Add(a.pause)
 	}
 	if a.outcome == ok {
-		r.learnPage(p, a.page)
+		r.learnPage(p, a.page, now)
 	}
 	if r.passes[p.kind] != p {
 		return // it was given up meanwhile
@@ -342,7 +349,15 @@ func (r *reader) answered(c *call, a answer, now time.Time) {
 	case badToken:
 		s.restart()
 	case badRange: // the window is too old by now, or the clock was wrong: plan anew
-		r.abandon(p)
+		if oldest := notBefore(s.start, now); oldest.After(s.start) {
+			s.start = oldest
+			s.restart()
+			if s.end.Before(s.start) {
+				s.end = s.start
+			}
+		} else {
+			r.abandon(p)
+		}
 	default:
 		s.fails++
 		s.retryAt = now.Add(a.backoff)
@@ -381,7 +396,8 @@ func (r *reader) completed(p *pass, now time.Time) {
 	case p.kind == final:
 		if whole {
 			l.writes = blend(l.writes, float64(p.events), length, smoothing)
-			r.spelledTo = latest(r.spelledTo, p.span.End)
+			r.spellings.WholeTo = latest(r.spellings.WholeTo, p.span.End)
+			r.keepSpellings()
 		}
 		l.creates = blend(l.creates, float64(p.creates), length, smoothing)
 		r.ledger.FloorRead(p.span.End)
@@ -402,7 +418,7 @@ func (r *reader) completed(p *pass, now time.Time) {
 	case p.kind == backlog:
 		r.backlogRead(p)
 	}
-	if whole && p.kind != backlog {
+	if whole && (p.survey || p.kind == final) { // head scans observe nothing
 		r.wholeRead = now
 	}
 }
@@ -417,23 +433,18 @@ func (r *reader) backlogRead(p *pass) {
 			break
 		}
 	}
-	if p.by == byName && len(p.span.Names) == 0 && (r.namedBacklog.IsZero() || p.span.Start.Before(r.namedBacklog)) {
-		r.namedBacklog = p.span.Start
-	}
 	r.ledger.BacklogRead(p.span)
 }
 
 // giveUp plans the rest of a window anew that has ten times the events it was expected to have.
 func (r *reader) giveUp(p *pass, t *task, s *slice, now time.Time) {
 	events, length := float64(s.events), s.length()
-	density := t.recut(s)
+	t.recut(s)
 	if p.by == byName {
-		r.learned.rates[t.name] = max(r.learned.rates[t.name], density)
+		r.learned.rates[t.name] = max(r.learned.rates[t.name], blend(r.learned.rates[t.name], events, length, surprise))
 		return
 	}
-	if density > r.learned.writes {
-		r.learned.writes = blend(r.learned.writes, events, length, surprise)
-	}
+	r.learned.writes = max(r.learned.writes, blend(r.learned.writes, events, length, surprise))
 	v := r.view(now, r.cfg.Rate)
 	writes, names := v.strides(v.now.Add(-v.Lookback).Sub(v.floor))
 	headBy, _ := headBy(v)
@@ -457,7 +468,7 @@ func (r *reader) abandon(p *pass) {
 }
 
 // learnPage takes what a page teaches, also one of a pass that was given up.
-func (r *reader) learnPage(p *pass, pg page) {
+func (r *reader) learnPage(p *pass, pg page, now time.Time) {
 	for name, t := range pg.seen {
 		r.learned.seen[name] = latest(r.learned.seen[name], t)
 	}
@@ -471,20 +482,21 @@ func (r *reader) learnPage(p *pass, pg page) {
 		}
 	}
 	for _, name := range pg.spelled {
-		r.spell(name)
+		r.spell(name, now)
 	}
 }
 
 // spell takes in a spelling that only a reading of all writes can show. Readings by name went past it since final passes
 // last read all writes.
-func (r *reader) spell(name string) {
+func (r *reader) spell(name string, now time.Time) {
 	if !r.names.add(name) {
 		return
 	}
-	from, to := r.spelledTo, r.floor
-	if !r.namedBacklog.IsZero() && r.namedBacklog.Before(from) {
-		from = r.namedBacklog
+	from, to := r.spellings.WholeTo, r.floor
+	if n := r.spellings.NamedFrom; !n.IsZero() && n.Before(from) {
+		from = n
 	}
+	from = notBefore(from, now)
 	if p := r.passes[final]; p != nil && p.by == byName {
 		to = p.span.End
 	}
@@ -492,6 +504,13 @@ func (r *reader) spell(name string) {
 	if from.Before(to) {
 		r.ledger.AddBacklog(event.Span{Start: from, End: to, Names: []string{name}})
 	}
+	r.keepSpellings()
+}
+
+func (r *reader) keepSpellings() {
+	s := r.spellings
+	s.Names = r.names.spellings()
+	r.ledger.Spelled(s)
 }
 
 func latest(a, b time.Time) time.Time {

@@ -212,6 +212,9 @@ func headPlan(v view) (plan, bool) {
 	if from.Before(oldest) {
 		from = oldest
 	}
+	if from.Before(v.floor) {
+		from = v.floor
+	}
 	b, _ := headBy(v)
 	return plan{kind: head, by: b, span: event.Span{Start: from.Truncate(time.Second), End: v.now.Truncate(time.Second)}}, true
 }
@@ -387,7 +390,8 @@ func startMarks(saved event.Marks, fresh bool, cfg Config, t traffic, now time.T
 	behind := edge.Sub(saved.Floor)
 	stride := cfg.SweepInterval
 	// A first page shows only what became visible at once: busy Scopes look calm. A pass by name under way knows better.
-	named := saved.Cursor != nil && saved.Cursor.Span.Start.Equal(saved.Floor)
+	named := saved.Cursor != nil && saved.Cursor.Span.Start.Equal(saved.Floor) ||
+		!saved.Spellings.WholeTo.IsZero() && saved.Spellings.WholeTo.Before(saved.Floor)
 	if named || finalBy(t, byWrites, max(behind, time.Second), nameStride) == byName {
 		stride = nameStride
 	}
