@@ -24,15 +24,9 @@ and prints the configuration that is in force, defaults included. --aws also tri
 credentials and each permission that can be tried without changing anything.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(env, configPath)
+			cfg, _, err := loadConfig(env, configPath, true)
 			if err != nil {
 				return err
-			}
-			if _, err := daemon.NewPlanner(cfg); err != nil {
-				return usageError{err}
-			}
-			if err := cfg.Unsupported(); err != nil {
-				return usageError{err}
 			}
 			effective, err := cfg.YAML()
 			if err != nil {

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
+	"github.com/autotagd/autotagd/internal/daemon"
+	"github.com/autotagd/autotagd/pkg/catalog"
 	"github.com/autotagd/autotagd/pkg/config"
 )
 
@@ -18,13 +20,29 @@ func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "config", "", "configuration file (else $AUTOTAGD_CONFIG, or $AUTOTAGD_CONFIG_YAML as its content)")
 }
 
-// loadConfig reads the configuration; every mistake in it is wrong usage.
-func loadConfig(env environment, path string) (*config.Config, error) {
+// loadConfig reads the configuration, and makes what decides by it. Every mistake is wrong usage, and all are said together;
+// with toRun also what only the daemon would do and this release can't.
+func loadConfig(env environment, path string, toRun bool) (*config.Config, *daemon.Planner, error) {
 	cfg, err := config.FromEnvironment(path, env.getenv, os.ReadFile)
-	if err != nil {
-		return nil, usageError{err}
+	if cfg == nil {
+		return nil, nil, usageError{err}
 	}
-	return cfg, nil
+	cat, caterr := catalog.Load()
+	if caterr != nil {
+		return nil, nil, fmt.Errorf("catalog: %w", caterr)
+	}
+	err = config.Join(err, cfg.CheckServices(cat.Services()))
+	if toRun {
+		err = config.Join(err, cfg.Unsupported())
+	}
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	planner, err := daemon.NewPlanner(cfg, cat)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	return cfg, planner, nil
 }
 
 // newLogger logs to w: as the configuration says, but for people where w is a terminal and the file names no format.

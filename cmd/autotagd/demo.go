@@ -22,6 +22,7 @@ import (
 	"github.com/autotagd/autotagd/internal/awsclient"
 	"github.com/autotagd/autotagd/internal/daemon"
 	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/catalog"
 	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/config"
 	"github.com/autotagd/autotagd/pkg/event"
@@ -76,7 +77,11 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	planner, err := daemon.NewPlanner(cfg)
+	cat, err := catalog.Load()
+	if err != nil {
+		return err
+	}
+	planner, err := daemon.NewPlanner(cfg, cat)
 	if err != nil {
 		return err
 	}

@@ -30,13 +30,9 @@ No call is made to AWS.`,
 		Example: `  aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=RunInstances |
       autotagd explain | jq .`,
 		RunE: func(_ *cobra.Command, files []string) error {
-			cfg, err := loadConfig(env, configPath)
+			_, planner, err := loadConfig(env, configPath, false)
 			if err != nil {
 				return err
-			}
-			planner, err := daemon.NewPlanner(cfg)
-			if err != nil {
-				return usageError{err}
 			}
 			return explainFiles(env, planner, files)
 		},
@@ -52,12 +48,13 @@ func explainFiles(env environment, planner *daemon.Planner, files []string) erro
 	out := bufio.NewWriter(env.stdout)
 	bad := false
 	for _, file := range files {
-		err := explainFile(env, planner, file, out)
-		if errors.Is(err, errSilent) {
+		switch err := explainFile(env, planner, file, out); {
+		case errors.Is(err, errSilent):
 			bad = true
-			continue
-		}
-		if err != nil {
+		case errors.Is(err, errUnreadable): // the others are answered all the same
+			bad = true
+			fmt.Fprintf(env.stderr, "autotagd: %v\n", err)
+		case err != nil:
 			return errors.Join(err, out.Flush())
 		}
 	}
@@ -70,13 +67,16 @@ func explainFiles(env environment, planner *daemon.Planner, files []string) erro
 	return nil
 }
 
+// errUnreadable is a file that can't be read, or not to its end.
+var errUnreadable = errors.New("explain")
+
 // explainFile answers every record of file. It returns errSilent when one could not be read: the answer says which.
 func explainFile(env environment, planner *daemon.Planner, file string, out *bufio.Writer) error {
 	in := env.stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return fmt.Errorf("explain: %w", err)
+			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 		defer f.Close()
 		in = f
@@ -97,7 +97,7 @@ func explainFile(env environment, planner *daemon.Planner, file string, out *buf
 				Line  int    `json:"line"`
 			}{event.Printable(bad.Err.Error(), 300), bad.Number})
 		case err != nil:
-			return fmt.Errorf("explain %s, after record %d: %w", file, number, err)
+			return fmt.Errorf("%w %s, after record %d: %w", errUnreadable, file, number, err)
 		default:
 			err = enc.Encode(planner.Explain(record))
 		}

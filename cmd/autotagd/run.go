@@ -32,19 +32,16 @@ has a default. SIGTERM or Ctrl-C ends it within 20 seconds; nothing is lost.`,
   AWS_REGION=eu-central-1 autotagd run --since 30d          and tag what is there already`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(env, configPath)
+			cfg, planner, err := loadConfig(env, configPath, true)
 			if err != nil {
 				return err
 			}
 			cfg.DryRun = cfg.DryRun || dryRun
-			if err := cfg.Unsupported(); err != nil {
-				return usageError{err}
-			}
 			from, err := parseSince(since, time.Now())
 			if err != nil {
 				return usageError{err}
 			}
-			return runDaemon(cmd.Context(), env, cfg, from, once)
+			return runDaemon(cmd.Context(), env, cfg, planner, from, once)
 		},
 	}
 	configFlag(cmd, &configPath)
@@ -74,14 +71,10 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-func runDaemon(ctx context.Context, env environment, cfg *config.Config, since time.Time, once bool) (err error) {
+func runDaemon(ctx context.Context, env environment, cfg *config.Config, planner *daemon.Planner, since time.Time, once bool) (err error) {
 	log, err := newLogger(cfg, env.stderr)
 	if err != nil {
 		return err
-	}
-	planner, err := daemon.NewPlanner(cfg)
-	if err != nil {
-		return usageError{err}
 	}
 	clients, err := newClients(ctx, cfg, log)
 	if err != nil {

@@ -89,14 +89,7 @@ type Daemon struct {
 }
 
 // NewPlanner builds what decides about Records from a checked Config.
-func NewPlanner(cfg *config.Config) (*Planner, error) {
-	cat, err := catalog.Load()
-	if err != nil {
-		return nil, fmt.Errorf("catalog: %w", err)
-	}
-	if err := cfg.CheckServices(cat.Services()); err != nil {
-		return nil, err
-	}
+func NewPlanner(cfg *config.Config, cat *catalog.Catalog) (*Planner, error) {
 	trust := make([]identity.Trust, len(cfg.Owners.SessionNames))
 	for i, n := range cfg.Owners.SessionNames {
 		trust[i] = identity.Trust{Role: n.Role, Trust: n.Trust}
@@ -349,7 +342,9 @@ func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
 		Names: poller.Names{
 			Catalog: d.planner.Catalog.Names(cfg.Services),
 			Common:  d.planner.Catalog.Common(commonNames),
-			Known:   d.planner.Catalog.Known,
+			Known: func(source, name string) bool {
+				return d.planner.Catalog.KnownOf(cfg.Services, source, name)
+			},
 			Observe: d.unknown.observe,
 		},
 		Config: poller.Config{
@@ -435,10 +430,21 @@ func (d *Daemon) report(r tagger.Result) {
 	case tagger.Expanded:
 		s.ledger.Expand(r.Job, r.Expanded)
 	case tagger.Replay:
-		if s.ledger.Replay(r.API, r.Action, time.Now(), d.planner.Catalog.NamesByAction(r.Action)) {
+		if s.ledger.Replay(r.API, r.Action, time.Now(), d.namesOf(s, r.Action)) {
 			s.log.Info("tagging works again; events missed meanwhile are read again", zap.String("action", r.Action))
 		}
 	}
+}
+
+// namesOf returns the event names whose resources need the action, in every spelling that the Scope has shown.
+func (d *Daemon) namesOf(s *scope, action string) []string {
+	names := d.planner.Catalog.NamesByAction(action)
+	for _, spelling := range s.ledger.Spellings() {
+		if _, found := slices.BinarySearch(names, catalog.Undated(spelling)); found {
+			names = append(names, spelling)
+		}
+	}
+	return names
 }
 
 // ended counts and logs an Outcome.

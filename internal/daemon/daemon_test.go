@@ -18,6 +18,7 @@ import (
 
 	"github.com/autotagd/autotagd/internal/awsclient"
 	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/catalog"
 	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/checkpoint/storetest"
 	"github.com/autotagd/autotagd/pkg/config"
@@ -72,7 +73,11 @@ func (w *world) start(options ...func(*Options)) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	planner, err := NewPlanner(w.cfg)
+	cat, err := catalog.Load()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	planner, err := NewPlanner(w.cfg, cat)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/autotagd/autotagd/pkg/event"
@@ -60,6 +62,9 @@ func (p *Planner) Explain(r *event.Record) Explanation {
 		}
 	}
 	e.Action, e.Reason = plan.verdict()
+	if len(plan.Problems) > 0 {
+		e.Reason = strings.Join(append(slices.DeleteFunc([]string{e.Reason}, func(s string) bool { return s == "" }), plan.Problems...), "; ")
+	}
 	for _, j := range plan.Jobs {
 		for _, t := range j.Tags {
 			e.Tags[t.Key] = t.Value

@@ -107,7 +107,7 @@ func why(r resource.Resource) string {
 }
 
 func (p *Planner) decide(plan *Plan, r *event.Record, res resource.Resource) rules.Decision {
-	d := p.Rules.Apply(rules.Input{Record: r, Identity: plan.Identity, Owner: plan.Owner, Resource: res})
+	d := p.Rules.Apply(rules.Input{Record: r, Identity: plan.Identity, Owner: plan.Owner, Resource: res, Services: plan.Found.Services})
 	for _, problem := range d.Problems {
 		if !slices.Contains(plan.Problems, problem) {
 			plan.Problems = append(plan.Problems, problem)

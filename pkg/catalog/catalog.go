@@ -101,6 +101,21 @@ func (c *Catalog) lookup(source, name string) []*Row {
 // Known reports whether a successful call of this name is a create event. It allocates nothing.
 func (c *Catalog) Known(source, name string) bool { return len(c.lookup(source, name)) > 0 }
 
+// KnownOf reports whether a successful call of this name is a create event of one of services, or of any if there are none
+// given. It allocates nothing.
+func (c *Catalog) KnownOf(services []string, source, name string) bool {
+	rows := c.lookup(source, name)
+	if len(services) == 0 {
+		return len(rows) > 0
+	}
+	for _, row := range rows {
+		if row.OfService(services) {
+			return true
+		}
+	}
+	return false
+}
+
 // Undated returns name without the date of an API version at its end: CreateFunction for CreateFunction20150331v2,
 // CreateDistribution for CreateDistribution2020_05_31. A name without one is returned as it is.
 func Undated(name string) string {

@@ -275,3 +275,24 @@ func BenchmarkKnown(b *testing.B) {
 		c.Known("lambda.amazonaws.com", "CreateFunction20291231")
 	}
 }
+
+func TestKnownOfServices(t *testing.T) {
+	c := load(t)
+	for _, tt := range []struct {
+		services     []string
+		source, name string
+		want         bool
+	}{
+		{nil, "s3.amazonaws.com", "CreateBucket", true},
+		{[]string{"ec2"}, "s3.amazonaws.com", "CreateBucket", false},
+		{[]string{"ec2", "s3"}, "s3.amazonaws.com", "CreateBucket", true},
+		{[]string{"lambda"}, "lambda.amazonaws.com", "CreateFunction20990101", true},
+		{[]string{"ec2"}, "lambda.amazonaws.com", "CreateFunction20990101", false},
+		{[]string{"wisdom"}, "wisdom.amazonaws.com", "CreateSession", true}, // of several services
+		{nil, "ec2.amazonaws.com", "DescribeInstances", false},
+	} {
+		if got := c.KnownOf(tt.services, tt.source, tt.name); got != tt.want {
+			t.Errorf("KnownOf(%v, %s, %s) = %v, want %v", tt.services, tt.source, tt.name, got, tt.want)
+		}
+	}
+}

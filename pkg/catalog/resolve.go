@@ -41,7 +41,8 @@ func Problem(r resource.Resource) resource.Reason {
 	switch {
 	case !r.TagAPI.Supported():
 		return resource.Unsupported
-	case r.TagAPI == resource.EC2CreateTags && r.ID == "", r.TagAPI == resource.TagResources && r.ARN == "":
+	case r.TagAPI == resource.EC2CreateTags && r.ID == "", r.TagAPI == resource.TagResources && r.ARN == "",
+		r.Scope.AccountID == "", r.Scope.Region == "":
 		return resource.Unresolved
 	}
 	return ""
@@ -78,11 +79,22 @@ func (c *Catalog) Resolve(r *event.Record) (Result, bool) {
 	switch {
 	case main == nil:
 		return Result{Service: result.Service, Services: result.Services, Failed: "it made nothing that takes tags"}, true
+	case len(result.Resources) == 0 && main.madeNone(r):
+		return Result{Service: result.Service, Services: result.Services, Failed: "it made nothing: the list of its results is empty"}, true
 	case len(result.Resources) == 0:
 		result.Problem = resource.Unresolved
 		result.Detail = "the record names no " + main.ResourceType
 	}
 	return result, true
+}
+
+// madeNone reports whether the record has the row's list, and nothing in it: some calls succeed and put what failed elsewhere.
+func (row *Row) madeNone(r *event.Record) bool {
+	u, err := row.rules()
+	if err != nil || !u.many {
+		return false
+	}
+	return r.Empty(u.arn) || slices.ContainsFunc(u.ids, func(id idPath) bool { return r.Empty(id.path) })
 }
 
 var (
@@ -234,14 +246,16 @@ func (u *rules) byTemplate(values [][]string, h home) []named {
 	}
 	var found []named
 	for i := range n {
-		built := named{}
+		built, incomplete := named{}, false
 		arn := u.template.fill(func(name string) string {
 			switch name {
 			case "partition":
 				return event.Partition(h.Region)
 			case "region":
+				incomplete = incomplete || h.Region == ""
 				return h.Region
 			case "account":
+				incomplete = incomplete || h.AccountID == ""
 				return h.AccountID
 			}
 			k := slices.IndexFunc(u.ids, func(id idPath) bool { return id.name == name })
@@ -255,7 +269,7 @@ func (u *rules) byTemplate(values [][]string, h home) []named {
 			}
 			return u.template.mod(name).apply(v)
 		})
-		if built.arn == "" {
+		if built.arn == "" && !incomplete {
 			built.arn = arn
 		}
 		if len(values) == 0 { // a template without values of its own names the one thing there can be

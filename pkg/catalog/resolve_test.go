@@ -52,6 +52,10 @@ func TestResolveNamesTheResource(t *testing.T) {
 		want                          string // ARNs, a space between
 		wantIDs                       string // "": not compared
 	}{
+		{"the operation's id is not the resource's", "lightsail:CreateInstances", `{"instanceNames":["WordPress-1"]}`, `{"operations":[{"id":"1bb06a5d","resourceName":"WordPress-1","resourceType":"Instance"}]}`, "", "WordPress-1"},
+		{"an upstream is not what was made", "codeartifact:CreateRepository", `{}`, `{"repository":{"name":"mine","domainName":"d","upstreams":[{"repositoryName":"npm-store"}]}}`, "arn:aws:codeartifact:eu-west-1:111122223333:repository/d/mine", "mine"},
+		{"the destination's channel is another", "medialive:CreateChannel", `{}`, `{"channel":{"arn":"arn:aws:medialive:eu-west-1:111122223333:channel:123","id":"123","destinations":[{"mediaPackageSettings":[{"channelId":"other"}]}]}}`, "arn:aws:medialive:eu-west-1:111122223333:channel:123", "123"},
+		{"a pipeline by its request", "codepipeline:CreatePipeline", `{"pipeline":{"name":"p"}}`, `null`, "arn:aws:codepipeline:eu-west-1:111122223333:p", "p"},
 		{"EC2, plain", "ec2:CreateVpc", `{}`, `{"vpc":{"vpcId":"vpc-1"}}`, "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-1", "vpc-1"},
 		{"EC2, wrapped", "ec2:CreateNatGateway", `{}`, `{"CreateNatGatewayResponse":{"natGateway":{"natGatewayId":"nat-1"}}}`, "arn:aws:ec2:eu-west-1:111122223333:natgateway/nat-1", "nat-1"},
 		{"EC2, a call that is wrapped, yet plain", "ec2:CreateNatGateway", `{}`, `{"natGateway":{"natGatewayId":"nat-1"}}`, "arn:aws:ec2:eu-west-1:111122223333:natgateway/nat-1", "nat-1"},
@@ -417,4 +421,41 @@ func FuzzResolve(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a call that succeeded did not make is no resource that the record fails to name.
+func TestACallThatMadeNone(t *testing.T) {
+	c := load(t)
+	for _, tt := range []struct {
+		call, response string
+		none           bool
+	}{
+		{"ecs:RunTask", `{"tasks":[],"failures":[{"reason":"RESOURCE:MEMORY"}]}`, true},
+		{"ecs:RunTask", `{"failures":[]}`, false},
+		{"workspaces:CreateWorkspaces", `{"pendingRequests":[],"failedRequests":[{}]}`, true},
+		{"ec2:CreateFlowLogs", `{"CreateFlowLogsResponse":{"flowLogIdSet":"","unsuccessful":{"item":{}}}}`, true},
+		{"ec2:RunInstances", `null`, false},
+	} {
+		got, ok := c.Resolve(record(t, tt.call, `{}`, tt.response))
+		if !ok || (got.Failed != "") != tt.none || (got.Problem == resource.Unresolved) == tt.none {
+			t.Errorf("%s %s: failed %q, problem %q", tt.call, tt.response, got.Failed, got.Problem)
+		}
+	}
+}
+
+// An ARN is not built of what the record lacks, and nobody can tag in a place that is unknown.
+func TestNoARNWithoutAPlace(t *testing.T) {
+	c := load(t)
+	for _, place := range []string{
+		`"awsRegion":null,"recipientAccountId":"111122223333"`, `"awsRegion":"eu-west-1"`,
+	} {
+		got, _ := c.Resolve(parse(t, `{"eventID":"e","eventSource":"ec2.amazonaws.com","eventName":"CreateVolume",`+place+`,"responseElements":{"volumeId":"vol-1"}}`))
+		if len(got.Resources) != 1 || got.Resources[0].ARN != "" || got.Resources[0].ID != "vol-1" {
+			t.Errorf("with %s: %+v, want the id alone", place, got.Resources)
+			continue
+		}
+		if p := catalog.Problem(got.Resources[0]); p != resource.Unresolved {
+			t.Errorf("with %s: problem %q, want unresolved", place, p)
+		}
+	}
 }

@@ -42,6 +42,7 @@ type rules struct {
 	ids       []idPath
 	template  arnTemplate
 	tagAPIs   []resource.TagAPI
+	many      bool // its resources stand in a list, which a call that succeeded may leave empty
 	options
 }
 

@@ -13,6 +13,7 @@ func (u *rules) parse(c cells) error {
 	if err := u.parseTagAPIs(c.tagAPIs); err != nil {
 		return err
 	}
+	u.many = strings.Contains(c.arn+c.id, "[]")
 	var err error
 	if u.arn, err = u.parsePath(c.arn); err != nil {
 		return err

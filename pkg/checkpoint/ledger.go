@@ -161,6 +161,13 @@ func (l *Ledger) spelled() event.Spellings {
 	return s
 }
 
+// Spellings returns the names that Spelled has set.
+func (l *Ledger) Spellings() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spelled().Names
+}
+
 // Spelled replaces what the marks say of spellings.
 func (l *Ledger) Spelled(s event.Spellings) {
 	l.mu.Lock()

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,23 @@ func (e Errors) Error() string {
 		lines[i] = err.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Join returns the mistakes of all errs as one Errors, in the file's order; nil if there is none. What is no Errors comes
+// back alone.
+func Join(errs ...error) error {
+	var all Errors
+	for _, err := range errs {
+		var mistakes Errors
+		switch {
+		case err == nil:
+		case errors.As(err, &mistakes):
+			all = append(all, mistakes...)
+		default:
+			return err
+		}
+	}
+	return all.orNil()
 }
 
 // orNil returns e as an error, and no error where there is no mistake.
@@ -112,7 +130,7 @@ func suggestion(near, want string) string {
 
 // nearest returns the one of names that s may be a slip of, or "".
 func nearest(s string, names []string) string {
-	best, bestDistance := "", 1+min(len(s)/3, 2)
+	best, bestDistance := "", min(1+len(s)/4, 3)
 	for _, name := range names {
 		if len(s) > 64 {
 			break

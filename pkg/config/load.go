@@ -19,7 +19,8 @@ import (
 const maxFileSize = 1 << 20
 
 // Load reads the configuration in data. name is what messages call it. Its error is an Errors with every mistake, unless
-// the text is no YAML at all: then it is an Errors with the first place where it is not.
+// the text is no YAML at all: then it is an Errors with the first place where it is not. Beside an error the Config has
+// defaults where the file is wrong: it is for finding further mistakes only.
 func Load(name string, data []byte) (*Config, error) {
 	d := &decoder{file: name, nodes: make(map[string]*yaml.Node)}
 	c := Default()
@@ -31,14 +32,11 @@ func Load(name string, data []byte) (*Config, error) {
 		d.checkLists(&c)
 		d.checkRules(&c)
 	}
-	if err := d.errs.orNil(); err != nil {
-		return nil, err
-	}
 	c.origin = origin{file: name, places: make(map[string]place, len(d.nodes))}
 	for key, n := range d.nodes {
 		c.origin.places[key] = place{n.Line, n.Column}
 	}
-	return &c, nil
+	return &c, d.errs.orNil()
 }
 
 // YAML writes the effective configuration, defaults included. Load reads it back to an equal Config.

@@ -62,6 +62,23 @@ func (v value) elements() iter.Seq[value] {
 	}
 }
 
+// holdsNothing reports whether v is an empty list, object or string.
+func (v value) holdsNothing() bool {
+	switch {
+	case v.is('['):
+		for range v.elements() {
+			return false
+		}
+		return true
+	case v.is('{'):
+		for range v.members() {
+			return false
+		}
+		return true
+	}
+	return len(v) == 2 && v[0] == '"'
+}
+
 // text returns a string's content, with invalid UTF-8 replaced; "" if v is no string.
 func (v value) text() string {
 	if len(v) < 2 || v[0] != '"' {

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,6 +85,9 @@ func parseValue(v value) (*Record, error) {
 			set(&r.UserAgent, val)
 		case "errorcode":
 			set(&r.ErrorCode, val)
+			if text, _ := val.scalar(); r.ErrorCode == "" && !val.isNull() && !val.holdsNothing() {
+				r.ErrorCode = cmp.Or(text, "unreadable") // a failure, whatever its form
+			}
 		case "errormessage":
 			set(&r.ErrorMessage, val)
 		case "sharedeventid":

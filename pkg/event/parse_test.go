@@ -57,9 +57,12 @@ func TestParseIsLenient(t *testing.T) {
 		name, in string
 		ok       func(r *event.Record) bool
 	}{
-		{"wrong types are absent", `{"eventID":"e","eventName":7,"eventSource":["x"],"awsRegion":{},"userIdentity":"x","readOnly":{},"eventTime":[],"errorCode":true}`, func(r *event.Record) bool {
+		{"wrong types are absent", `{"eventID":"e","eventName":7,"eventSource":["x"],"awsRegion":{},"userIdentity":"x","readOnly":{},"eventTime":[],"errorCode":null}`, func(r *event.Record) bool {
 			return r.EventName == "" && r.EventSource == "" && r.AWSRegion == "" && !r.UserIdentity.Present && !r.ReadOnly && r.EventTime.IsZero() && r.ErrorCode == ""
 		}},
+		{"an error code of any type is one", `{"eventID":"e","errorCode":{"code":403}}`, func(r *event.Record) bool { return r.ErrorCode != "" }},
+		{"a number as error code", `{"eventID":"e","errorCode":403}`, func(r *event.Record) bool { return r.ErrorCode == "403" }},
+		{"no error code", `{"eventID":"e","errorCode":""}`, func(r *event.Record) bool { return r.ErrorCode == "" }},
 		{"wrong types in the caller", `{"eventID":"e","userIdentity":{"type":1,"sessionContext":"x","onBehalfOf":[{}],"arn":null}}`, func(r *event.Record) bool {
 			return r.UserIdentity == event.UserIdentity{Present: true}
 		}},
@@ -77,7 +80,7 @@ func TestParseIsLenient(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if r := parse(t, test.in); !test.ok(r) {
-				t.Errorf("%.300q: got %+.300v", test.in, r)
+				t.Errorf("%.300q: got %.300s", test.in, fmt.Sprintf("%+v", *r))
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +63,27 @@ func (r *Record) Lookup(p Path) []string {
 		}
 	}
 	return nil
+}
+
+// Empty reports whether a member that p leads through, or to, is there and holds nothing: [], {} or "". EC2 writes an empty
+// list as "".
+func (r *Record) Empty(p Path) bool {
+	for _, names := range p.alternatives {
+		here := r.member(names[0])
+		for _, name := range names[1:] {
+			var there []value
+			for _, v := range here {
+				for element := range v.elements() {
+					there = append(there, element.find(name)...)
+				}
+			}
+			if slices.ContainsFunc(there, value.holdsNothing) {
+				return true
+			}
+			here = there
+		}
+	}
+	return false
 }
 
 // at returns the values that names lead to, lists gone through.

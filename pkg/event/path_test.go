@@ -151,3 +151,23 @@ func FuzzPath(f *testing.F) {
 		r.Tags(p)
 	})
 }
+
+func TestEmpty(t *testing.T) {
+	for in, want := range map[string]bool{
+		`{"tasks":[],"failures":[{"reason":"x"}]}`: true,
+		`{"tasks":[ ]}`:                 true,
+		`{"tasks":""}`:                  true,
+		`{"tasks":{}}`:                  true,
+		`{"tasks":[{"taskArn":""}]}`:    true, // named, and nothing in it
+		`{"tasks":[{"taskArn":"arn"}]}`: false,
+		`{"tasks":null}`:                false,
+		`{"failures":[]}`:               false,
+		`{}`:                            false,
+		`null`:                          false,
+	} {
+		r := parse(t, `{"eventID":"e","responseElements":`+in+`}`)
+		if got := r.Empty(mustPath(t, "responseElements.tasks[].taskArn")); got != want {
+			t.Errorf("Empty in %s = %v, want %v", in, got, want)
+		}
+	}
+}

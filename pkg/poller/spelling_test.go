@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -108,7 +109,11 @@ func TestSpellingsOutliveTheProcess(t *testing.T) {
 
 // The past that is about to fall off the 90 days is read as far as AWS still answers: the rest of the backlog goes on.
 func TestBacklogAtTheEdge(t *testing.T) {
-	for _, writes := range []float64{0.5, 5, 100} {
+	rates := []float64{5}
+	if os.Getenv("AUTOTAGD_SLOW") != "" {
+		rates = []float64{0.5, 5, 100}
+	}
+	for _, writes := range rates {
 		a := newAccount(5, epoch, writes, 0.05, 92*24*time.Hour)
 		cfg := defaults()
 		cfg.Start = retention
@@ -124,12 +129,12 @@ func TestBacklogAtTheEdge(t *testing.T) {
 		s.start()
 		s.p.reader.learned.writes = writes // as a survey teaches
 		begin := s.b.marks.Backlog[0].Start
-		s.run(s.now, s.now.Add(12*time.Hour))
+		s.run(s.now, s.now.Add(4*time.Hour))
 		if len(s.b.marks.Backlog) == 0 {
 			continue // all of it was read
 		}
-		if moved := s.b.marks.Backlog[0].Start.Sub(begin); moved < 24*time.Hour {
-			t.Errorf("%v writes a second: in 12 hours the backlog's start moved by %v", writes, moved)
+		if moved := s.b.marks.Backlog[0].Start.Sub(begin); moved < 8*time.Hour {
+			t.Errorf("%v writes a second: in 4 hours the backlog's start moved by %v", writes, moved)
 		}
 	}
 }

@@ -134,6 +134,8 @@ type Input struct {
 	Identity identity.Identity
 	Owner    identity.Owner
 	Resource resource.Resource
+	// Services are all that the event may be of, where records can't be told apart; none: the Resource's own.
+	Services []string
 }
 
 // Decision is what is to become of one Resource. Either Tags or Skip is set, never both.
@@ -146,7 +148,8 @@ type Decision struct {
 
 // Apply decides about in.Resource.
 func (r *Rules) Apply(in Input) Decision {
-	if len(r.services) > 0 && !slices.Contains(r.services, in.Resource.Service) {
+	if len(r.services) > 0 && !slices.Contains(r.services, in.Resource.Service) &&
+		!slices.ContainsFunc(in.Services, func(s string) bool { return slices.Contains(r.services, s) }) {
 		return Decision{Skip: "service " + in.Resource.Service + " is not among the configured services"}
 	}
 	switch {

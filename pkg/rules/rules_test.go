@@ -349,3 +349,20 @@ func BenchmarkApplyFilters(b *testing.B) {
 		r.Apply(in)
 	}
 }
+
+// Where records of two services can't be told apart, either name in `services` will do.
+func TestServicesThatShareRecords(t *testing.T) {
+	for services, want := range map[string]bool{"sesv2": true, "pinpoint-email": true, "ec2": false} {
+		r, err := rules.Compile(rules.Options{Tags: []rules.Tag{{Key: "Owner", Value: "${owner.name}"}}, Services: []string{services}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := r.Apply(rules.Input{
+			Owner:    identity.Owner{Kind: identity.Person, Name: "ann"},
+			Resource: resource.Resource{Service: "sesv2"}, Services: []string{"sesv2", "pinpoint-email"},
+		})
+		if got := d.Skip == ""; got != want {
+			t.Errorf("services: [%s]: skip %q", services, d.Skip)
+		}
+	}
+}
