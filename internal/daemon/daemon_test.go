@@ -285,20 +285,20 @@ func TestDeniedUntilGranted(t *testing.T) {
 func TestDeniedByTheThousand(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{Visibility: 30 * time.Second})
+		w := newWorld(t, 1, "{global_region: off, poll: {lookback: 5m, sweep_interval: 1m}}", fakeaws.Config{Visibility: 30 * time.Second})
 		w.cloud.Deny("sqs:TagQueue")
-		for range 600 {
+		for range 320 {
 			w.cloud.Create(w.cloud.Scope(), "CreateQueue", fakeaws.IAMUser("alice"))
 		}
 		r := w.start()
-		time.Sleep(50 * time.Minute) // beyond the lookback: every mark has passed them
+		time.Sleep(12 * time.Minute) // beyond the lookback: every mark has passed them
 		r.crash()
 		if missed := len(w.logs.FilterMessage("missed").All()); missed == 0 {
 			t.Error("no Job was counted as missed, want those beyond the bound of 200")
 		}
 		w.cloud.Allow("sqs:TagQueue")
 		r = w.start()
-		time.Sleep(80 * time.Minute) // replays come at most once an hour
+		time.Sleep(75 * time.Minute) // replays come at most once an hour
 		r.stop()
 		w.audit()
 	})
@@ -562,7 +562,7 @@ func TestOnceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{})
 		w.cloud.Fail("TagResources", -1, fakeaws.ServerError)
-		for range 400 {
+		for range 200 {
 			w.cloud.Create(w.cloud.Scope(), "CreateQueue", fakeaws.IAMUser("alice"), fakeaws.Spec{Delay: -1})
 		}
 		time.Sleep(time.Minute)

@@ -243,11 +243,11 @@ func TestStuck(t *testing.T) {
 				w := start(t, f, nil)
 				at := time.Now()
 				var jobs []resource.Job
-				for i := range 1500 {
+				for i := range 1000 {
 					arn := fmt.Sprintf("arn:aws:rds:eu-west-3:123456789012:db:%04d", i)
 					th := f.make(arn)
 					if !some || i%10 != 0 {
-						th.busy = at.Add(3 * time.Hour)
+						th.busy = at.Add(90 * time.Minute)
 					}
 					jobs = append(jobs, arnJob(arn, "ann"))
 					w.submit(jobs[i])
@@ -255,10 +255,10 @@ func TestStuck(t *testing.T) {
 				}
 				time.Sleep(5 * time.Minute)
 				stored, unstored, tagged := w.counts()
-				if some && (unstored != 0 || tagged != 150) || !some && (unstored < 500 || stored < maxStored || stored > 520) {
+				if some && (unstored != 0 || tagged != 100) || !some && (unstored < 300 || stored < maxStored || stored > 520) {
 					t.Errorf("%d stored, %d not, %d tagged", stored, unstored, tagged)
 				}
-				time.Sleep(4 * time.Hour)
+				time.Sleep(150 * time.Minute)
 				for _, j := range jobs {
 					if got := w.outcome(j); got != "tagged" && got != "unstored/exhausted" {
 						t.Fatalf("%s: %q", j.Resource.ID, got)
