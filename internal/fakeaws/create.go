@@ -338,13 +338,19 @@ func makers() map[string]maker {
 			m.call.request = m.withTags(object{"streamName": m.spec.Name, "shardCount": 1}, "tags", asMap)
 			m.named(m.arn("kinesis", "stream/"+m.spec.Name))
 		}},
-		"CreateFileSystem": {source: "elasticfilesystem.amazonaws.com", service: "elasticfilesystem", denyAction: "elasticfilesystem:TagResource", ownCall: true, do: func(m *making) {
+		"CreateFileSystem": {source: "elasticfilesystem.amazonaws.com", service: "elasticfilesystem", denyAction: "elasticfilesystem:TagResource", do: func(m *making) {
 			token := m.spec.Name
 			m.spec.Name = m.aws.hexID("fs")
 			arn := m.arn("elasticfilesystem", "file-system/"+m.spec.Name)
 			m.call.request = m.withTags(object{"creationToken": token, "encrypted": true}, "tags", keyValue)
 			m.call.response = object{"fileSystemId": m.spec.Name, "fileSystemArn": arn, "creationToken": token, "lifeCycleState": "creating"}
 			m.named(arn)
+		}},
+		"CreateRestApi": {source: "apigateway.amazonaws.com", service: "apigateway", denyAction: "apigateway:TagResource", ownCall: true, do: func(m *making) {
+			id := m.aws.letters(10)
+			m.call.request = object{"createRestApiInput": m.withTags(object{"name": m.spec.Name}, "tags", asMap)}
+			m.call.response = object{"id": id, "name": m.spec.Name}
+			m.named("arn:" + event.Partition(m.call.scope.Region) + ":apigateway:" + m.call.scope.Region + "::/restapis/" + id)
 		}},
 	}
 	addEC2(out)

@@ -103,6 +103,7 @@ func (a *AWS) newTraffic(t Traffic) *traffic {
 		{"CreateKey", 1},
 		{"CreateStream", 1},
 		{"CreateFileSystem", 1},
+		{"CreateRestApi", 2},
 	} {
 		if len(t.Only) == 0 {
 			w.creates = append(w.creates, c)
