@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"pkg/catalog":        {"pkg/event", "pkg/resource"},
 	"pkg/checkpoint":     {"pkg/event", "pkg/resource"},
 	"pkg/config":         {"pkg/rules"},
+	"pkg/directory":      {},
 	"pkg/event":          {},
 	"pkg/identity":       {"pkg/event"},
 	"pkg/poller":         {"pkg/event"},
@@ -41,8 +42,8 @@ var mayImport = map[string][]string{
 
 	// It joins the others; only the command may import it.
 	"internal/daemon": {
-		"internal/awsclient", "pkg/catalog", "pkg/checkpoint", "pkg/config", "pkg/event", "pkg/identity",
-		"pkg/poller", "pkg/resource", "pkg/rules", "pkg/tagger",
+		"internal/awsclient", "pkg/catalog", "pkg/checkpoint", "pkg/config", "pkg/directory", "pkg/event",
+		"pkg/identity", "pkg/poller", "pkg/resource", "pkg/rules", "pkg/tagger",
 	},
 }
 
