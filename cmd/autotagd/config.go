@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +21,8 @@ func configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "config", "", "configuration file (else $AUTOTAGD_CONFIG, or $AUTOTAGD_CONFIG_YAML as its content)")
 }
 
-// loadConfig reads the configuration, and makes what decides by it. Every mistake is wrong usage, and all are said together;
-// with toRun also what only the daemon would do and this release can't.
+// loadConfig reads the configuration and the directory, and makes what decides by them. Every mistake is wrong usage, and all are
+// said together; with toRun also what only the daemon would do and this release can't.
 func loadConfig(env environment, path string, toRun bool) (*config.Config, *daemon.Planner, error) {
 	cfg, err := config.FromEnvironment(path, env.getenv, os.ReadFile)
 	if cfg == nil {
@@ -35,10 +36,14 @@ func loadConfig(env environment, path string, toRun bool) (*config.Config, *daem
 	if toRun {
 		err = config.Join(err, cfg.Unsupported())
 	}
-	if err != nil {
+	people, peopleErr := daemon.OpenDirectory(cfg)
+	if mistakes := (config.Errors{}); errors.As(peopleErr, &mistakes) {
+		err, peopleErr = config.Join(err, mistakes), nil
+	}
+	if err = errors.Join(err, peopleErr); err != nil {
 		return nil, nil, usageError{err}
 	}
-	planner, err := daemon.NewPlanner(cfg, cat)
+	planner, err := daemon.NewPlanner(cfg, cat, people)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}

@@ -81,7 +81,7 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 	if err != nil {
 		return err
 	}
-	planner, err := daemon.NewPlanner(cfg, cat)
+	planner, err := daemon.NewPlanner(cfg, cat, nil)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/autotagd/autotagd/pkg/config"
+	"github.com/autotagd/autotagd/pkg/directory"
 )
 
 // Set by the linker: see the Makefile.
@@ -53,10 +54,11 @@ func run(ctx context.Context, env environment) int {
 		return exitDone
 	}
 	var mistakes config.Errors
+	var rows directory.Errors
 	switch {
 	case errors.Is(err, errSilent):
-	case errors.As(err, &mistakes):
-		fmt.Fprintln(env.stderr, mistakes) // each line begins with its place, as editors and scripts expect
+	case errors.As(err, &mistakes), errors.As(err, &rows):
+		fmt.Fprintln(env.stderr, err) // each line begins with its place, as editors and scripts expect
 	default:
 		fmt.Fprintf(env.stderr, "autotagd: %v\n", err)
 	}

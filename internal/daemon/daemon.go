@@ -26,6 +26,7 @@ import (
 	"github.com/autotagd/autotagd/pkg/catalog"
 	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/config"
+	"github.com/autotagd/autotagd/pkg/directory"
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/identity"
 	"github.com/autotagd/autotagd/pkg/poller"
@@ -74,6 +75,7 @@ type Daemon struct {
 	registry *prometheus.Registry
 	outcomes *outcomeLog
 	unknown  *uncataloged
+	unmapped *unmapped
 	health   health
 	log      *zap.Logger
 	store    checkpoint.Store
@@ -88,8 +90,8 @@ type Daemon struct {
 	tagger  *tagger.Tagger
 }
 
-// NewPlanner builds what decides about Records from a checked Config.
-func NewPlanner(cfg *config.Config, cat *catalog.Catalog) (*Planner, error) {
+// NewPlanner builds what decides about Records from a checked Config and what OpenDirectory made of it.
+func NewPlanner(cfg *config.Config, cat *catalog.Catalog, people *directory.File) (*Planner, error) {
 	trust := make([]identity.Trust, len(cfg.Owners.SessionNames))
 	for i, n := range cfg.Owners.SessionNames {
 		trust[i] = identity.Trust{Role: n.Role, Trust: n.Trust}
@@ -102,7 +104,7 @@ func NewPlanner(cfg *config.Config, cat *catalog.Catalog) (*Planner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tags and filters: %w", err)
 	}
-	return &Planner{Catalog: cat, Identity: resolver, Rules: compiled}, nil
+	return &Planner{Catalog: cat, Identity: resolver, Directory: people, Rules: compiled}, nil
 }
 
 // New builds a Daemon around planner. It makes no call and starts nothing.
@@ -123,6 +125,7 @@ func New(o Options, planner *Planner) *Daemon {
 		d.store = checkpoint.NewMemory()
 	}
 	d.unknown = newUncataloged(planner.Catalog, d.metrics, o.Log)
+	d.unmapped = newUnmapped(d.metrics, o.Log)
 	return d
 }
 
@@ -226,6 +229,7 @@ func (d *Daemon) intake(ctx context.Context) error {
 		all.Go(func() error { return s.save(saving, d.options.Config.Poll.Interval) })
 	}
 	all.Go(func() error { return d.refuseIfDenied(saving) })
+	all.Go(func() error { d.watchDirectory(saving); return nil })
 	d.health.start(d.scopes, d.options.Config.Poll.Interval)
 	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
 	err := all.Wait()

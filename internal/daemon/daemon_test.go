@@ -77,7 +77,11 @@ func (w *world) start(options ...func(*Options)) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	planner, err := NewPlanner(w.cfg, cat)
+	people, err := OpenDirectory(w.cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	planner, err := NewPlanner(w.cfg, cat, people)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -62,9 +62,11 @@ func (p *Planner) Explain(r *event.Record) Explanation {
 		}
 	}
 	e.Action, e.Reason = plan.verdict()
-	if len(plan.Problems) > 0 {
-		e.Reason = strings.Join(append(slices.DeleteFunc([]string{e.Reason}, func(s string) bool { return s == "" }), plan.Problems...), "; ")
+	reasons := slices.DeleteFunc([]string{e.Reason}, func(s string) bool { return s == "" })
+	if plan.Unmapped && e.Action == "tag" {
+		reasons = append(reasons, "no row of the directory matches the owner")
 	}
+	e.Reason = strings.Join(append(reasons, plan.Problems...), "; ")
 	for _, j := range plan.Jobs {
 		for _, t := range j.Tags {
 			e.Tags[t.Key] = t.Value

@@ -19,6 +19,7 @@ type metrics struct {
 	outcomes    *prometheus.CounterVec
 	missed      *prometheus.CounterVec
 	byService   *prometheus.CounterVec
+	unmapped    *prometheus.CounterVec
 	uncataloged *prometheus.CounterVec
 	services    *labelBound
 	names       *labelBound
@@ -43,6 +44,10 @@ func newMetrics(reg prometheus.Registerer, version, commit, goVersion string) *m
 			Name: "autotagd_resources_by_service_total",
 			Help: "Resources whose fate is settled, by AWS service and outcome.",
 		}, []string{"service", "outcome"}),
+		unmapped: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "autotagd_owners_unmapped_total",
+			Help: "Events whose resources are tagged for an owner that no row of the directory matches.",
+		}, []string{"account_id", "region"}),
 		uncataloged: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "autotagd_events_uncataloged_total",
 			Help: "Successful create-like calls that AWS's models of this release did not have.",
@@ -60,6 +65,7 @@ func newMetrics(reg prometheus.Registerer, version, commit, goVersion string) *m
 // start makes every series of a Scope exist, at zero.
 func (m *metrics) start(s event.Scope) {
 	m.created.WithLabelValues(s.AccountID, s.Region)
+	m.unmapped.WithLabelValues(s.AccountID, s.Region)
 	for _, k := range resource.OutcomeKinds() {
 		m.outcomes.WithLabelValues(s.AccountID, s.Region, string(k))
 	}

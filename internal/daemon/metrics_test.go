@@ -32,7 +32,7 @@ func TestMetrics(t *testing.T) {
 		text := gather(t, r)
 		for _, want := range []string{
 			"autotagd_events_read_total" + scope + "} 0", "autotagd_events_created_total" + scope + "} 0",
-			"autotagd_events_duplicate_total" + scope + "} 0",
+			"autotagd_events_duplicate_total" + scope + "} 0", "autotagd_owners_unmapped_total" + scope + "} 0",
 			`autotagd_resources_total{account_id="111122223333",outcome="tagged",region="eu-central-1"} 0`, `autotagd_resources_total{account_id="111122223333",outcome="would_tag",region="eu-central-1"} 0`,
 			`autotagd_resources_missed_total{account_id="111122223333",reason="access_denied",region="eu-central-1"} 0`, `autotagd_resources_missed_total{account_id="111122223333",reason="exhausted",region="eu-central-1"} 0`,
 			"autotagd_resources_deferred" + scope + "} 0", "autotagd_lookup_saturated" + scope + "} 0",

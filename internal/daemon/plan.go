@@ -5,17 +5,20 @@ import (
 	"time"
 
 	"github.com/autotagd/autotagd/pkg/catalog"
+	"github.com/autotagd/autotagd/pkg/directory"
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/identity"
 	"github.com/autotagd/autotagd/pkg/resource"
 	"github.com/autotagd/autotagd/pkg/rules"
 )
 
-// Planner turns a Record into what is to be done about it. It is pure: `run` and `explain` decide by the same code.
+// Planner turns a Record into what is to be done about it. It is pure, but that the Directory's file may change from one
+// Record to the next: `run` and `explain` decide by the same code.
 type Planner struct {
-	Catalog  *catalog.Catalog
-	Identity *identity.Resolver
-	Rules    *rules.Rules
+	Catalog   *catalog.Catalog
+	Identity  *identity.Resolver
+	Directory *directory.File // nil: none
+	Rules     *rules.Rules
 }
 
 // Plan is what is to be done about one Record.
@@ -23,6 +26,8 @@ type Plan struct {
 	Create   bool // it created something taggable
 	Identity identity.Identity
 	Owner    identity.Owner
+	// Unmapped says that it created something, and that the Directory has no row for its Owner, whom we credit.
+	Unmapped bool
 	// Found is what the catalog knows of the event; zero when it knows nothing.
 	Found catalog.Result
 	// Jobs are for the tagger. Outcomes are of those resources whose fate needs no call.
@@ -49,6 +54,7 @@ func (p *Planner) Plan(r *event.Record, ref resource.EventRef) Plan {
 		return plan
 	}
 	plan.Create = true
+	p.attribute(&plan)
 	if len(found.Resources) == 0 && found.Problem == "" {
 		plan.Why = found.Detail // a dry run
 		return plan
@@ -82,6 +88,16 @@ func (p *Planner) Plan(r *event.Record, ref resource.EventRef) Plan {
 		})
 	}
 	return plan
+}
+
+// attribute fills in what the Directory knows of the Owner: once an event, so that all its resources get the same.
+func (p *Planner) attribute(plan *Plan) {
+	if p.Directory == nil || plan.Owner.Kind == identity.None {
+		return
+	}
+	attributes, ok := p.Directory.Current().Attributes(plan.Owner.Name)
+	plan.Owner.Attributes = attributes
+	plan.Unmapped = !ok && plan.Owner.Credited()
 }
 
 // unnamed ends an event whose resources the Record doesn't name: one Outcome for the event.

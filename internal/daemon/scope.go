@@ -63,6 +63,9 @@ func (s *scope) handle(ctx context.Context, e poller.Event) error {
 		s.ledger.Done(e.ID)
 		return nil
 	}
+	if plan.Unmapped {
+		s.daemon.unmapped.observe(ref, plan.Owner)
+	}
 	s.ledger.Hold(e.ID, plan.Jobs)
 	return s.daemon.tagger.Submit(ctx, plan.Jobs)
 }

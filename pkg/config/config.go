@@ -28,7 +28,7 @@ type Config struct {
 	Filters       []string // CEL conditions; all must hold
 	ServiceOwned  rules.ServiceOwned
 	Owners        Owners
-	DirectoryFile string   // "": none
+	DirectoryFile string   // "": none; see package directory
 	CatalogFiles  []string // rows added or replaced
 	Tagging       Tagging
 	Web           Web
@@ -192,6 +192,11 @@ func (c *Config) CheckServices(known []string) error {
 	return errs.orNil()
 }
 
+// Mistake returns an Errors with what is wrong with the value of key, for those who find out only when they use it.
+func (c *Config) Mistake(key, what, want string) error {
+	return Errors{c.origin.mistake(key, what, want)}
+}
+
 // Unsupported returns an Errors with each key that is set and asks for what this release cannot do yet; nil if there is none.
 func (c *Config) Unsupported() error {
 	var errs Errors
@@ -203,7 +208,6 @@ func (c *Config) Unsupported() error {
 	refuse(contains(c.Regions, AllRegions), "regions", "want a list of Regions")
 	refuse(len(c.Accounts) > 0, "accounts", "want it left out, and credentials of the account itself")
 	refuse(c.Checkpoint.DynamoDB != nil, "checkpoint.dynamodb", "want checkpoint.file")
-	refuse(c.DirectoryFile != "", "directory.file", "want it left out")
 	refuse(len(c.CatalogFiles) > 0, "catalog.files", "want it left out")
 	refuse(c.Tagging.PropagateAtLaunch, "tagging.propagate_at_launch", "want false")
 	refuse(c.Web.ConfigFile != "", "web.config_file", "want it left out, and web.listen on a loopback address")

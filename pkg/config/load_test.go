@@ -168,23 +168,33 @@ func TestBillionLaughs(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	c, err := config.Load("f", []byte("regions: [all]\naccounts: [{role_arn: arn:aws:iam::123456789012:role/a}]\ncheckpoint: {dynamodb: }\n"+
-		"directory: {file: d.csv}\ncatalog: {files: [a]}\nweb: {config_file: w}\ntagging: {propagate_at_launch: true}\n"))
+		"catalog: {files: [a]}\nweb: {config_file: w}\ntagging: {propagate_at_launch: true}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `f:1:10: regions: this release cannot do that yet; want a list of Regions
 f:2:11: accounts: this release cannot do that yet; want it left out, and credentials of the account itself
 f:3:24: checkpoint.dynamodb: this release cannot do that yet; want checkpoint.file
-f:4:19: directory.file: this release cannot do that yet; want it left out
-f:5:18: catalog.files: this release cannot do that yet; want it left out
-f:6:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address
-f:7:32: tagging.propagate_at_launch: this release cannot do that yet; want false`
+f:4:18: catalog.files: this release cannot do that yet; want it left out
+f:5:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address
+f:6:32: tagging.propagate_at_launch: this release cannot do that yet; want false`
 	if diff := cmp.Diff(want, c.Unsupported().Error()); diff != "" {
 		t.Error(diff)
 	}
 	d := config.Default()
 	if err := d.Unsupported(); err != nil {
 		t.Errorf("the defaults: %v", err)
+	}
+}
+
+func TestMistake(t *testing.T) {
+	c, err := config.Load("f", []byte("directory:\n  file: d.csv\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "f:2:9: directory.file: cannot be read; want it there"
+	if err := c.Mistake("directory.file", "cannot be read", "want it there"); err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
