@@ -11,18 +11,25 @@ import (
 )
 
 func newCatalog(env environment) *cobra.Command {
+	var configPath string
 	format := "table"
 	cmd := &cobra.Command{
 		Use:   "catalog",
 		Short: "List every create event that autotagd knows",
-		Args:  cobra.NoArgs,
+		Long: `catalog lists every create event that autotagd knows, those of the configuration's
+catalog.files among them: its event source and name, what it makes, and the call that
+tags that.`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if format != "table" && format != "json" {
 				return usageError{fmt.Errorf("--format: %q is not a format; want table or json", format)}
 			}
-			cat, err := catalog.Load()
-			if err != nil {
+			_, cat, err := readConfig(env, configPath)
+			switch {
+			case cat == nil:
 				return err
+			case err != nil:
+				return usageError{err}
 			}
 			pairs := []catalog.Pair{}
 			pairs = append(pairs, cat.Pairs()...)
@@ -39,6 +46,7 @@ func newCatalog(env environment) *cobra.Command {
 			return w.Flush()
 		},
 	}
+	configFlag(cmd, &configPath)
 	cmd.Flags().StringVar(&format, "format", format, "table or json")
 	return cmd
 }

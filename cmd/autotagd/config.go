@@ -24,13 +24,9 @@ func configFlag(cmd *cobra.Command, path *string) {
 // loadConfig reads the configuration and the directory, and makes what decides by them. Every mistake is wrong usage, and all are
 // said together; with toRun also what only the daemon would do and this release can't.
 func loadConfig(env environment, path string, toRun bool) (*config.Config, *daemon.Planner, error) {
-	cfg, err := config.FromEnvironment(path, env.getenv, os.ReadFile)
-	if cfg == nil {
-		return nil, nil, usageError{err}
-	}
-	cat, caterr := catalog.Load()
-	if caterr != nil {
-		return nil, nil, fmt.Errorf("catalog: %w", caterr)
+	cfg, cat, err := readConfig(env, path)
+	if cat == nil {
+		return nil, nil, err
 	}
 	err = config.Join(err, cfg.CheckServices(cat.Services()))
 	if toRun {
@@ -48,6 +44,51 @@ func loadConfig(env environment, path string, toRun bool) (*config.Config, *daem
 		return nil, nil, usageError{err}
 	}
 	return cfg, planner, nil
+}
+
+// readConfig reads the configuration and the catalog with the rows that it adds. Beside a Catalog the error is a
+// config.Errors with every mistake that was found in either; without one there is nothing to go on with.
+func readConfig(env environment, path string) (*config.Config, *catalog.Catalog, error) {
+	cfg, err := config.FromEnvironment(path, env.getenv, os.ReadFile)
+	if cfg == nil {
+		return nil, nil, usageError{err}
+	}
+	cat, mistakes := loadCatalog(cfg)
+	if cat == nil {
+		return nil, nil, mistakes
+	}
+	return cfg, cat, config.Join(err, mistakes)
+}
+
+// loadCatalog reads the catalog with the files that cfg names. Beside a Catalog the error is a config.Errors.
+func loadCatalog(cfg *config.Config) (*catalog.Catalog, error) {
+	var tables []io.Reader
+	var err error
+	for i, name := range cfg.CatalogFiles {
+		if name == "" {
+			continue // a mistake that is reported already
+		}
+		f, openErr := os.Open(name)
+		if openErr != nil {
+			err = config.Join(err, cfg.Mistake(fmt.Sprintf("catalog.files[%d]", i), openErr.Error(), "want a table that can be read"))
+			continue
+		}
+		defer f.Close()
+		tables = append(tables, f)
+	}
+	cat, loadErr := catalog.Load(tables...)
+	var rows catalog.Errors
+	switch {
+	case cat == nil:
+		return nil, fmt.Errorf("catalog: %w", loadErr)
+	case errors.As(loadErr, &rows):
+		mistakes := make(config.Errors, len(rows))
+		for i, m := range rows {
+			mistakes[i] = &config.Error{File: m.Table, Line: m.Line, What: m.Err.Error()}
+		}
+		err = config.Join(err, mistakes)
+	}
+	return cat, err
 }
 
 // newLogger logs to w: as the configuration says, but for people where w is a terminal and the file names no format.

@@ -36,27 +36,24 @@ type Catalog struct {
 type eventKey struct{ source, name string }
 
 // Load reads the embedded table and then extra ones, in the same form. The rows of an extra table replace all earlier rows
-// of the same event. The error names every malformed row of every table, with its line.
+// of the same event. The error is an Errors with every mistake of every extra table, with its line. Beside it the Catalog has
+// what could be read: it is for finding further mistakes only. A mistake in the embedded table gives no Catalog.
 func Load(extra ...io.Reader) (*Catalog, error) {
-	rows, err := parseTable("catalog.tsv", table, false)
-	if err != nil {
-		return nil, err
-	}
-	c := &Catalog{byEvent: make(map[eventKey][]*Row, 2*len(rows))}
-	c.add(rows)
-	var bad Errors
-	for i, r := range extra {
-		more, err := readTable(i, r)
-		if err != nil {
-			bad = append(bad, err)
-			continue
-		}
-		c.replace(more)
-	}
+	rows, bad := parseTable("catalog.tsv", table, false)
 	if len(bad) > 0 {
 		return nil, bad
 	}
+	c := &Catalog{byEvent: make(map[eventKey][]*Row, 2*len(rows))}
+	c.add(rows)
+	for i, r := range extra {
+		more, mistakes := readTable(i, r)
+		bad = append(bad, mistakes...)
+		c.replace(more)
+	}
 	c.untaggable = parseUntaggable(untaggable)
+	if len(bad) > 0 {
+		return c, bad
+	}
 	return c, nil
 }
 

@@ -3,10 +3,12 @@ package catalog_test
 import (
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/autotagd/autotagd/pkg/catalog"
 	"github.com/autotagd/autotagd/pkg/resource"
@@ -219,6 +221,16 @@ func TestLoadReportsEveryMalformedRow(t *testing.T) {
 		{with(12, "when=requestParameters.a="), "condition"},
 		{with(12, "expand=everything"), "option"},
 		{good[:13], "13 columns"},
+		{with(0, "x|"), `bad service ""; want`},
+		{with(0, "X"), "service"},
+		{with(1, "x amazonaws.com"), "source"},
+		{with(2, "Create X"), "event"},
+		{with(3, "thing"), "type"},
+		{with(8, "*"), "iam_action"},
+		{with(8, "x:*"), "iam_action"},
+		{with(8, "x:TagResource+"), "iam_action"},
+		{with(13, "\x1b[2J"), "cannot be printed"},
+		{with(13, "\xff"), "UTF-8"},
 	}
 	var rows [][]string
 	for _, b := range bad {
@@ -240,6 +252,65 @@ func TestLoadReportsEveryMalformedRow(t *testing.T) {
 	var first *catalog.RowError
 	if !errors.As(err, &first) || first.Line != 2 {
 		t.Errorf("first mistake: %+v, want line 2", first)
+	}
+}
+
+// A row is corrected in one go.
+func TestLoadReportsEveryMistakeOfARow(t *testing.T) {
+	row := []string{"", "x.amazonaws.com", "CreateX", "x:x", "a..b", "c..d", "e", "TagX", "tag", "f..g", "sure", "often", "now later=1", ""}
+	more := []string{"mine", "mine.amazonaws.com", "MakeThing", "mine:thing", "", "", "", "none", "", "", "sure", "", "", ""}
+	c, err := catalog.Load(strings.NewReader(tsv(row)), named{"rows.tsv", strings.NewReader("# mine\n\n" + tsv(more))})
+	var mistakes catalog.Errors
+	if !errors.As(err, &mistakes) || c == nil {
+		t.Fatalf("catalog %v, error %v", c, err)
+	}
+	want := []string{
+		"extra catalog 1:2: no service; want ", `:2: bad confidence "sure"; want `, `:2: bad rank "often"; want `, `:2: bad iam_action "tag"; want `,
+		`:2: bad path "a..b": `, `:2: bad path "c..d": `, `:2: bad tag call "TagX"; want `, `:2: bad path "f..g": `,
+		`:2: unknown option "now"; want `, `:2: unknown option "later=1"; want `, "rows.tsv:4: bad confidence",
+	}
+	got := strings.Split(err.Error(), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("%d mistakes, want %d:\n%v", len(got), len(want), err)
+	}
+	for i, w := range want {
+		if !strings.Contains(got[i], w) {
+			t.Errorf("mistake %d: %s\nwant %s", i, got[i], w)
+		}
+	}
+	if !slices.Contains(c.Services(), "mine") {
+		t.Error("a service that a row with a mistake names is not known: the configuration's use of it would look like another mistake")
+	}
+}
+
+// named is a reader that says what it is called, as a file does.
+type named struct {
+	name string
+	io.Reader
+}
+
+func (n named) Name() string { return n.name }
+
+func TestLoadSaysWhatCannotBeRead(t *testing.T) {
+	broken := iotest.ErrReader(errors.New("is a directory"))
+	_, err := catalog.Load(named{"rows", broken}, strings.NewReader(""), strings.NewReader("service source\n"))
+	const heading = "service source event type arn id template tag_api iam_action tags confidence common options note"
+	want := "rows: cannot be read: is a directory; want a table\n" +
+		"extra catalog 2: no heading; want these columns, a tab between: " + heading + "\n" +
+		"extra catalog 3:1: wrong heading; want these columns, a tab between: " + heading
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// What is asked of extra rows holds of our own: the table is one that could be loaded as an extra one.
+func TestTheTableIsAnExtraTable(t *testing.T) {
+	own, err := os.ReadFile("catalog.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := load(t, string(own)); !slices.Equal(c.Pairs(), load(t).Pairs()) {
+		t.Error("the table loaded over itself gives other pairs")
 	}
 }
 

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -111,8 +112,8 @@ func (row *Row) rules() (*rules, error) {
 		row.read.operation = row.EventNames[0]
 		row.read.ec2 = slices.Contains(row.EventSources, "ec2.amazonaws.com")
 		row.err = row.read.parse(row.cells)
-		if row.err == nil && row.IAMAction == "" && row.read.tagAPIs[0] != resource.NoTagAPI {
-			row.err = fmt.Errorf("no iam_action for %s", row.read.tagAPIs[0])
+		if row.IAMAction == "" && len(row.read.tagAPIs) > 0 && row.read.tagAPIs[0] != resource.NoTagAPI {
+			row.err = errors.Join(row.err, fmt.Errorf("no iam_action for %s; want the permission that it needs, as service:Action", row.read.tagAPIs[0]))
 		}
 	})
 	return &row.read, row.err

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -8,26 +9,18 @@ import (
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
-// parse reads cells into rules that know their operation.
+// parse reads cells into rules that know their operation. Its error joins every mistake.
 func (u *rules) parse(c cells) error {
-	if err := u.parseTagAPIs(c.tagAPIs); err != nil {
-		return err
-	}
+	tagAPIs := u.parseTagAPIs(c.tagAPIs)
 	u.many = strings.Contains(c.arn+c.id, "[]")
-	var err error
-	if u.arn, err = u.parsePath(c.arn); err != nil {
-		return err
+	var arn, tags, template error
+	u.arn, arn = u.parsePath(c.arn)
+	u.tags, tags = u.parsePath(c.tags)
+	ids := u.parseIDs(c.id)
+	if ids == nil { // or else what the template lacks is not known
+		u.template, template = parseTemplate(c.template, u.ids)
 	}
-	if u.tags, err = u.parsePath(c.tags); err != nil {
-		return err
-	}
-	if err := u.parseIDs(c.id); err != nil {
-		return err
-	}
-	if u.template, err = parseTemplate(c.template, u.ids); err != nil {
-		return err
-	}
-	return u.parseOptions(c.options)
+	return errors.Join(arn, ids, template, tagAPIs, tags, u.parseOptions(c.options))
 }
 
 // parseTagAPIs reads calls joined by "|", each with the parameter that names the resource in brackets.
@@ -109,6 +102,7 @@ func (u *rules) parseIDs(s string) error {
 
 // parseOptions reads words with spaces between, as the head of the table explains them.
 func (u *rules) parseOptions(s string) error {
+	var bad []error
 	for word := range strings.FieldsSeq(s) {
 		name, arg, _ := strings.Cut(word, "=")
 		var err error
@@ -129,13 +123,13 @@ func (u *rules) parseOptions(s string) error {
 		case name == "expand" && (arg == string(resource.ExpandInstanceVolumes) || arg == string(resource.ExpandImageSnapshots)):
 			u.expand = resource.Expand(arg)
 		default:
-			return fmt.Errorf("unknown option %.80q; want when=CONDITION, upsert, upsert=CONDITION, also, except=PATH, region=PATH or expand=KIND", word)
+			bad = append(bad, fmt.Errorf("unknown option %.80q; want when=CONDITION, upsert, upsert=CONDITION, also, except=PATH, region=PATH or expand=KIND", word))
 		}
 		if err != nil {
-			return fmt.Errorf("option %s: %w", name, err)
+			bad = append(bad, fmt.Errorf("option %s: %w", name, err))
 		}
 	}
-	return nil
+	return errors.Join(bad...)
 }
 
 // parseConditions reads "PATH", "!PATH", "PATH=TEXT" or "PATH!=TEXT", several joined by ";".

@@ -62,22 +62,22 @@ func parseTemplate(s string, ids []idPath) (arnTemplate, error) {
 		}
 		place, tail, closed := strings.Cut(after, "}")
 		if !closed {
-			return t, fmt.Errorf("ARN template %q: no closing bracket", s)
+			return t, fmt.Errorf("ARN template %.200q: no closing bracket; want {NAME}", s)
 		}
 		name, mod, _ := strings.Cut(place, "|")
 		p := templatePart{name: name, mod: modifier(mod)}
 		switch {
 		case p.mod != asIs && p.mod != lower && p.mod != base && p.mod != trim:
-			return t, fmt.Errorf("ARN template %q: unknown change %q; want lower, base or trim", s, mod)
+			return t, fmt.Errorf("ARN template %.200q: unknown change %q; want lower, base or trim", s, mod)
 		case !standard(name) && !slices.ContainsFunc(ids, func(id idPath) bool { return id.name == name }):
-			return t, fmt.Errorf("ARN template %q: nothing in column id says what {%s} is", s, name)
+			return t, fmt.Errorf("ARN template %.200q: nothing says what {%.40s} is; want it in column id, as NAME=PATH, or as PATH for {id}", s, name)
 		}
 		t.parts = append(t.parts, p)
 		rest = tail
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(t.parts, func(p templatePart) bool { return p.name == id.name }) {
-			return t, fmt.Errorf("ARN template %q has no {%s}, which column id gives", s, id.name)
+			return t, fmt.Errorf("ARN template %.200q has no {%.40s}; want a place for each name that column id gives", s, id.name)
 		}
 	}
 	return t, nil

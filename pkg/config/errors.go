@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,12 +9,13 @@ import (
 	"unicode"
 )
 
-// Error is one mistake in the configuration.
+// Error is one mistake in the configuration, or in a file that it names.
 type Error struct {
 	File         string
-	Line, Column int    // from 1, in characters; 0 where the mistake has no place
+	Line, Column int    // from 1, in characters; 0 where the mistake has none
 	Key          string // "accounts[1].role_arn"; "" for the file as a whole
-	What, Want   string
+	What         string
+	Want         string // "" where What says it
 }
 
 // Error has the form FILE:LINE:COLUMN: key: what is wrong; what is wanted.
@@ -22,14 +24,20 @@ func (e *Error) Error() string {
 	if e.File != "" {
 		b.WriteString(e.File)
 		if e.Line > 0 {
-			fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
+			fmt.Fprintf(&b, ":%d", e.Line)
+		}
+		if e.Column > 0 {
+			fmt.Fprintf(&b, ":%d", e.Column)
 		}
 		b.WriteString(": ")
 	}
 	if e.Key != "" {
 		b.WriteString(e.Key + ": ")
 	}
-	b.WriteString(e.What + "; " + e.Want)
+	b.WriteString(e.What)
+	if e.Want != "" {
+		b.WriteString("; " + e.Want)
+	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) { // text of the file, in a name or a message of a parser, that a terminal might obey
 			return unicode.ReplacementChar
@@ -38,7 +46,8 @@ func (e *Error) Error() string {
 	}, b.String())
 }
 
-// Errors are all mistakes of a configuration, in the file's order. Error has a line for each.
+// Errors are all mistakes of a configuration, in the order of its file; those of files that it names come after. Error has a
+// line for each.
 type Errors []*Error
 
 func (e Errors) Error() string {
@@ -49,8 +58,8 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Join returns the mistakes of all errs as one Errors, in the file's order; nil if there is none. What is no Errors comes
-// back alone.
+// Join returns the mistakes of all errs as one Errors, in order, file by file as they first come; nil if there is none. What
+// is no Errors comes back alone.
 func Join(errs ...error) error {
 	var all Errors
 	for _, err := range errs {
@@ -71,11 +80,14 @@ func (e Errors) orNil() error {
 	if len(e) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(e, func(a, b *Error) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
+	files := make(map[string]int)
+	for _, mistake := range e {
+		if _, ok := files[mistake.File]; !ok {
+			files[mistake.File] = len(files)
 		}
-		return a.Column - b.Column
+	}
+	slices.SortStableFunc(e, func(a, b *Error) int {
+		return cmp.Or(files[a.File]-files[b.File], a.Line-b.Line, a.Column-b.Column)
 	})
 	return e
 }

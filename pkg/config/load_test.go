@@ -168,16 +168,15 @@ func TestBillionLaughs(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	c, err := config.Load("f", []byte("regions: [all]\naccounts: [{role_arn: arn:aws:iam::123456789012:role/a}]\ncheckpoint: {dynamodb: }\n"+
-		"catalog: {files: [a]}\nweb: {config_file: w}\ntagging: {propagate_at_launch: true}\n"))
+		"web: {config_file: w}\ntagging: {propagate_at_launch: true}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `f:1:10: regions: this release cannot do that yet; want a list of Regions
 f:2:11: accounts: this release cannot do that yet; want it left out, and credentials of the account itself
 f:3:24: checkpoint.dynamodb: this release cannot do that yet; want checkpoint.file
-f:4:18: catalog.files: this release cannot do that yet; want it left out
-f:5:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address
-f:6:32: tagging.propagate_at_launch: this release cannot do that yet; want false`
+f:4:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address
+f:5:32: tagging.propagate_at_launch: this release cannot do that yet; want false`
 	if diff := cmp.Diff(want, c.Unsupported().Error()); diff != "" {
 		t.Error(diff)
 	}
@@ -194,6 +193,19 @@ func TestMistake(t *testing.T) {
 	}
 	const want = "f:2:9: directory.file: cannot be read; want it there"
 	if err := c.Mistake("directory.file", "cannot be read", "want it there"); err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestJoinKeepsFilesApart(t *testing.T) {
+	c, err := config.Load("f", []byte("\n\ncatalog: {files: [gone.tsv]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := config.Errors{{File: "rows.tsv", Line: 1, What: "no heading; want one"}}
+	err = config.Join(nil, c.Mistake("catalog.files[0]", "is not there", "want a file"), rows, c.Mistake("catalog", "a later one", "want none"))
+	const want = "f:3:10: catalog: a later one; want none\nf:3:19: catalog.files[0]: is not there; want a file\nrows.tsv:1: no heading; want one"
+	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
