@@ -24,7 +24,7 @@ and prints the configuration that is in force, defaults included. --aws also tri
 credentials and each permission that can be tried without changing anything.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, _, err := loadConfig(env, configPath, true)
+			cfg, planner, err := loadConfig(env, configPath, true)
 			if err != nil {
 				return err
 			}
@@ -38,7 +38,7 @@ credentials and each permission that can be tried without changing anything.`,
 			if !tryAWS {
 				return nil
 			}
-			return checkAWS(cmd.Context(), env, cfg)
+			return checkAWS(cmd.Context(), env, cfg, planner)
 		},
 	}
 	configFlag(cmd, &configPath)
@@ -46,7 +46,7 @@ credentials and each permission that can be tried without changing anything.`,
 	return cmd
 }
 
-func checkAWS(ctx context.Context, env environment, cfg *config.Config) error {
+func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner *daemon.Planner) error {
 	log, err := newLogger(cfg, env.stderr)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func checkAWS(ctx context.Context, env environment, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	account, permissions, err := daemon.CheckAWS(ctx, cfg, clients)
+	account, permissions, err := daemon.CheckAWS(ctx, cfg, planner, clients)
 	if err != nil {
 		return err
 	}

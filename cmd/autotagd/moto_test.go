@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -9,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
 	"github.com/autotagd/autotagd/pkg/event"
@@ -113,5 +118,36 @@ web: {listen: "127.0.0.1:0"}
 	}
 	if len(got) > 0 {
 		t.Errorf("tagged besides: %v", got)
+	}
+}
+
+// Each document that `autotagd policy` prints is one that create-policy takes, by the rules that moto knows of AWS's.
+func TestPoliciesAtMoto(t *testing.T) {
+	t.Parallel()
+	url := moto.Start(t)
+	client := iam.New(iam.Options{
+		Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	})
+	n := 0
+	for _, args := range [][]string{{"policy"}, {"policy", "--services", "ec2,s3,iam"}, {"policy", "--services", "s3control"}} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), environment{args, nil, &stdout, &stderr, func(string) string { return "" }}); code != exitDone {
+			t.Fatalf("%v: exit code %d: %s", args, code, &stderr)
+		}
+		for stream := json.NewDecoder(&stdout); ; n++ {
+			var document json.RawMessage
+			if err := stream.Decode(&document); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			_, err := client.CreatePolicy(t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String(fmt.Sprintf("autotagd-%d", n)), PolicyDocument: aws.String(string(document))})
+			if err != nil {
+				t.Errorf("%v: %v\n%s", args, err, document)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("%d documents, want the default's two and one each of the others", n)
 	}
 }

@@ -55,6 +55,18 @@ func newWorld(t *testing.T, seed uint64, yaml string, cfg fakeaws.Config) *world
 	}
 }
 
+// clients are the SDK's, on the world's AWS.
+func (w *world) clients() *awsclient.Clients {
+	w.t.Helper()
+	clients, err := awsclient.FromConfig(aws.Config{
+		Region: w.cloud.Scope().Region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
+	}, awsclient.Options{Version: "test", Log: zap.New(w.core), HTTP: w.cloud.HTTPClient()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return clients
+}
+
 // running is one life of the daemon.
 type running struct {
 	world  *world
@@ -67,12 +79,6 @@ type running struct {
 func (w *world) start(options ...func(*Options)) *running {
 	w.t.Helper()
 	log := zap.New(w.core)
-	clients, err := awsclient.FromConfig(aws.Config{
-		Region: w.cloud.Scope().Region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
-	}, awsclient.Options{Version: "test", Log: log, HTTP: w.cloud.HTTPClient()})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	cat, err := catalog.Load()
 	if err != nil {
 		w.t.Fatal(err)
@@ -85,7 +91,7 @@ func (w *world) start(options ...func(*Options)) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	o := Options{Config: w.cfg, Clients: clients, Store: checkpoint.NewFileStore(w.disk, stateDir), Log: log, Version: "test", Commit: "test"}
+	o := Options{Config: w.cfg, Clients: w.clients(), Store: checkpoint.NewFileStore(w.disk, stateDir), Log: log, Version: "test", Commit: "test"}
 	for _, set := range options {
 		set(&o)
 	}

@@ -24,13 +24,19 @@ type Permission struct {
 	Err    error // nil: allowed; its text says what to do
 }
 
-// CheckAWS tries what can be tried without changing anything, in every Region of cfg: each call that reads, and CreateTags
-// as a dry run. TagResources has no dry run, so it is not among them. Its own error is of the credentials.
-func CheckAWS(ctx context.Context, cfg *config.Config, clients *awsclient.Clients) (*awsclient.Account, []Permission, error) {
+// CheckAWS tries what can be tried without changing anything, in every Region of cfg: of what Policies allows, each call that
+// reads, and CreateTags as a dry run. TagResources has no dry run, and what IAM lists is of a resource, so they are not among
+// them. Its own error is of the credentials.
+func CheckAWS(ctx context.Context, cfg *config.Config, planner *Planner, clients *awsclient.Clients) (*awsclient.Account, []Permission, error) {
 	account, err := clients.Account(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	needed := make(map[string]bool)
+	for _, g := range grants(cfg, planner, clients.Region()) {
+		needed[g.action] = true
+	}
+	key := planner.Rules.Keys()[0] // a policy may allow no other
 	var all []Permission
 	for _, region := range regionsOf(cfg, clients.Region()) {
 		scope := event.Scope{AccountID: account.ID, Region: region}
@@ -54,7 +60,7 @@ func CheckAWS(ctx context.Context, cfg *config.Config, clients *awsclient.Client
 				_, err := trail.LookupEvents(ctx, &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(1)})
 				return err
 			}},
-			{"ec2:CreateTags", func() error { return dryRunCreateTags(ctx, calls) }},
+			{"ec2:CreateTags", func() error { return dryRunCreateTags(ctx, calls, key) }},
 			{"ec2:DescribeTags", func() error {
 				_, err := calls.DescribeTags(ctx, &ec2.DescribeTagsInput{MaxResults: aws.Int32(5)})
 				return err
@@ -76,6 +82,9 @@ func CheckAWS(ctx context.Context, cfg *config.Config, clients *awsclient.Client
 				return err
 			}},
 		} {
+			if !needed[t.action] {
+				continue
+			}
 			all = append(all, Permission{Region: region, Action: t.action, Err: awsclient.Explain(t.try())})
 		}
 	}
@@ -84,11 +93,11 @@ func CheckAWS(ctx context.Context, cfg *config.Config, clients *awsclient.Client
 
 // dryRunCreateTags asks whether CreateTags would be allowed. AWS answers a dry run by error: DryRunOperation is yes.
 // An id that does not exist is looked up only after the permission was found, so NotFound is yes too.
-func dryRunCreateTags(ctx context.Context, calls awsclient.EC2) error {
+func dryRunCreateTags(ctx context.Context, calls awsclient.EC2, key string) error {
 	_, err := calls.CreateTags(ctx, &ec2.CreateTagsInput{
 		DryRun:    aws.Bool(true),
 		Resources: []string{"vol-00000000000000000"},
-		Tags:      []ec2types.Tag{{Key: aws.String("Owner"), Value: aws.String("autotagd-check")}},
+		Tags:      []ec2types.Tag{{Key: &key, Value: aws.String("autotagd-check")}},
 	})
 	var api smithy.APIError
 	if errors.As(err, &api) {

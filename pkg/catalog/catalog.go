@@ -220,7 +220,7 @@ func (c *Catalog) Pairs() []Pair {
 		if err != nil {
 			continue // Load refuses such a row
 		}
-		pairs = append(pairs, Pair{key.source, key.name, row.Services[0], row.ResourceType, u.tagAPI(true), row.IAMAction, row.Confidence})
+		pairs = append(pairs, Pair{key.source, key.name, row.Services[0], row.ResourceType, u.tagAPI(u.mayHaveARN()), row.IAMAction, row.Confidence})
 	}
 	slices.SortFunc(pairs, func(a, b Pair) int {
 		if a.EventSource != b.EventSource {

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
 
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/identity"
@@ -61,6 +62,7 @@ type compiledTag struct {
 type filter struct {
 	source  string
 	program cel.Program
+	partial cel.Program // the same, with variables that are not known
 }
 
 // Part of Options that an Error is about.
@@ -104,7 +106,7 @@ func Compile(o Options) (*Rules, error) {
 	}
 	slices.SortFunc(r.tags, func(a, b compiledTag) int { return strings.Compare(a.key, b.key) })
 	for i, source := range o.Filters {
-		r.filters = append(r.filters, filter{source: source, program: c.condition(i, source)})
+		r.filters = append(r.filters, c.condition(i, source))
 	}
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
@@ -148,8 +150,7 @@ type Decision struct {
 
 // Apply decides about in.Resource.
 func (r *Rules) Apply(in Input) Decision {
-	if len(r.services) > 0 && !slices.Contains(r.services, in.Resource.Service) &&
-		!slices.ContainsFunc(in.Services, func(s string) bool { return slices.Contains(r.services, s) }) {
+	if !r.ofServices(&in) {
 		return Decision{Skip: "service " + in.Resource.Service + " is not among the configured services"}
 	}
 	switch {
@@ -185,6 +186,37 @@ func (r *Rules) Apply(in Input) Decision {
 		d.Skip = "no tag has a value for it"
 	}
 	return d
+}
+
+// Possible reports whether Apply may give tags where no more is known of in than the variables named in known, written as in
+// expressions ("event.source"), and its Services. It says false only where no Record, Owner and Resource can change that.
+func (r *Rules) Possible(in Input, known ...string) bool {
+	if !r.ofServices(&in) {
+		return false
+	}
+	if in.Record == nil {
+		in.Record = &event.Record{}
+	}
+	var unknown []*cel.AttributePatternType
+	for name := range r.variables {
+		if !slices.Contains(known, name) {
+			unknown = append(unknown, cel.AttributePattern(name))
+		}
+	}
+	vars, err := cel.PartialVars(&variables{in: &in, table: r.variables}, unknown...)
+	if err != nil {
+		return true
+	}
+	return !slices.ContainsFunc(r.filters, func(f filter) bool {
+		out, _, err := f.partial.Eval(vars)
+		return err == nil && out == types.False
+	})
+}
+
+// ofServices reports whether the Resource is of a configured service.
+func (r *Rules) ofServices(in *Input) bool {
+	return len(r.services) == 0 || slices.Contains(r.services, in.Resource.Service) ||
+		slices.ContainsFunc(in.Services, func(s string) bool { return slices.Contains(r.services, s) })
 }
 
 // Keys returns the keys of the tags that Apply may give, sorted.
@@ -264,25 +296,29 @@ func (c *compiler) template(index int, value string) []part {
 }
 
 // condition compiles filter index.
-func (c *compiler) condition(index int, source string) cel.Program {
+func (c *compiler) condition(index int, source string) filter {
 	const want = `want a CEL condition over owner, identity, event and resource, as event.source != "iam.amazonaws.com"`
 	if strings.TrimSpace(source) == "" {
 		c.fail(InFilter, index, 0, "is empty", want)
-		return nil
+		return filter{}
 	}
 	if strings.HasPrefix(strings.TrimSpace(source), "${") {
 		c.fail(InFilter, index, leadingSpace(source), "a filter is CEL as it is", "want it without the ${ and the }")
-		return nil
+		return filter{}
 	}
 	ast := c.compile(InFilter, index, 0, source, want)
 	if ast == nil {
-		return nil
+		return filter{}
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		c.fail(InFilter, index, leadingSpace(source), "the condition gives a "+typeName(ast.OutputType()), "want true or false, as in owner.kind == \"person\"")
-		return nil
+		return filter{}
 	}
-	return c.program(InFilter, index, 0, ast)
+	f := filter{source: source, program: c.program(InFilter, index, 0, ast)}
+	if f.program != nil {
+		f.partial = c.program(InFilter, index, 0, ast, cel.EvalOptions(cel.OptPartialEval))
+	}
+	return f
 }
 
 func (c *compiler) compile(p Part, index, offset int, source, want string) *cel.Ast {
@@ -329,8 +365,8 @@ func (c *compiler) members(message, want string) string {
 	return "want one of " + strings.Join(names, ", ")
 }
 
-func (c *compiler) program(p Part, index, offset int, ast *cel.Ast) cel.Program {
-	program, err := c.env.Program(ast, cel.CostLimit(maxCost))
+func (c *compiler) program(p Part, index, offset int, ast *cel.Ast, opts ...cel.ProgramOption) cel.Program {
+	program, err := c.env.Program(ast, append(opts, cel.CostLimit(maxCost))...)
 	if err != nil {
 		c.fail(p, index, offset, plainMessage(err.Error()), "want an expression that can be evaluated")
 	}
