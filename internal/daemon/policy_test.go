@@ -21,6 +21,9 @@ import (
 	"github.com/autotagd/autotagd/pkg/config"
 )
 
+// tableHeading begins every table of the catalog.
+const tableHeading = "service\tsource\tevent\ttype\tarn\tid\ttemplate\ttag_api\tiam_action\ttags\tconfidence\tcommon\toptions\tnote\n"
+
 var update = flag.Bool("update", false, "write testdata again")
 
 // plannerOf returns a configuration and what decides by it, with extra tables.
@@ -258,7 +261,7 @@ func TestPolicyFollowsTheConfiguration(t *testing.T) {
 
 // A row of one's own needs its permission; one that takes a kind's call away takes the permission away.
 func TestPolicyFollowsTheCatalog(t *testing.T) {
-	const table = "service\tsource\tevent\ttype\tarn\tid\ttemplate\ttag_api\tiam_action\ttags\tconfidence\tcommon\toptions\tnote\n" +
+	const table = tableHeading +
 		"mine\tmine.amazonaws.com\tMakeThing\tmine:thing\tresponseElements.arn\t\t\ttagging:TagResources\tmine:TagThing+mine:PutThing\t\tguess\t\t\t\n" +
 		"s3\ts3.amazonaws.com\tCreateBucket\tAWS::S3::Bucket\t\trequestParameters.bucketName\t\tnone\t\t\tguess\t\t\t\n"
 	all := policies(t, "services: [mine, s3]", "", table)

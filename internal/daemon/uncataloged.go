@@ -44,8 +44,13 @@ func (u *uncataloged) observe(source, name, raw string) {
 	source, name = event.Printable(source, 128), event.Printable(name, 128)
 	u.metrics.uncataloged.WithLabelValues(source, name).Inc()
 	if u.sayNow(pair) {
-		u.log.Warn("a call that looks like a create is not in the catalog: what it made is not tagged; see CONTRIBUTING.md to add a row",
-			zap.String("event_source", source), zap.String("event_name", name), zap.String("event_id", event.Printable(r.EventID, 64)))
+		fields := []zap.Field{
+			zap.String("event_source", source), zap.String("event_name", name), zap.String("event_id", event.Printable(r.EventID, 64)),
+		}
+		if row := u.catalog.Suggest(r); row != "" {
+			fields = append(fields, zap.String("row", row))
+		}
+		u.log.Warn("a call that looks like a create is not in the catalog: what it made is not tagged; put a row like this into a file that catalog.files names", fields...)
 	}
 }
 

@@ -234,24 +234,24 @@ func (c *Catalog) Pairs() []Pair {
 // Uncataloged reports whether a call looks as if it created something, while neither the table nor AWS's models of this
 // release have it: a call newer than this release, most likely.
 func (c *Catalog) Uncataloged(source, name string) bool {
-	if !createLike(name) || c.Known(source, name) {
+	if made(name) == "" || c.Known(source, name) {
 		return false
 	}
 	_, known := c.untaggable[eventKey{source, Undated(name)}]
 	return !known
 }
 
-// createLike reports whether the name begins with a verb that all but always makes something. Put and Start are left out:
-// most of those calls change or run what is there.
-func createLike(name string) bool {
+// made returns what the call makes by its name, which is what follows a verb that all but always makes something; "" for other
+// names. Put and Start are left out: most of those calls change or run what is there.
+func made(name string) string {
 	for _, verb := range [...]string{
 		"Allocate", "Clone", "Copy", "Create", "Import", "Launch", "Provision", "Purchase", "Register", "Replicate", "Request", "Restore", "Run",
 	} {
 		if rest, ok := strings.CutPrefix(name, verb); ok && rest != "" && !('a' <= rest[0] && rest[0] <= 'z') {
-			return true
+			return rest
 		}
 	}
-	return false
+	return ""
 }
 
 // parseUntaggable reads lines of event sources, joined by "|", a tab, and names with spaces between.

@@ -170,7 +170,7 @@ func (row *Row) check(line string) []error {
 			bad = append(bad, fmt.Errorf("bad %s %.80q; want %s", column, name, want))
 		}
 	}
-	each(row.Services, func(s string) bool { return isName(s, "-") && s == strings.ToLower(s) && s[0] != '-' }, "service", `its short name, as ec2 or s3; several joined by "|"`)
+	each(row.Services, isService, "service", `its short name, as ec2 or s3; several joined by "|"`)
 	each(row.EventSources, func(s string) bool { return isName(s, "-.") }, "source", `CloudTrail's eventSource, as ec2.amazonaws.com; several joined by "|"`)
 	each(row.EventNames, func(s string) bool { return isName(s, "_-.:") }, "event", `CloudTrail's eventName, as RunInstances; several joined by "|"`)
 	each([]string{row.ResourceType}, func(s string) bool { return strings.Contains(s, ":") && isName(s, "_-.:/") }, "type", "a CloudFormation type, as AWS::S3::Bucket, or prefix:type")
@@ -200,6 +200,11 @@ func isName(s, others string) bool {
 	return s != "" && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(others, r)
 	})
+}
+
+// isService reports whether s has the form of a service's name, as in services.
+func isService(s string) bool {
+	return isName(s, "-") && len(s) <= 64 && s == strings.ToLower(s) && s[0] != '-'
 }
 
 // isAction reports whether s names one IAM action, whole: a policy may be made of it.
