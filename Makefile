@@ -80,7 +80,7 @@ slow: needs-race needs-moto
 	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
 
 .PHONY: bench
-bench: ## every benchmark, with the figures that the README quotes
+bench: ## every benchmark: of polling, of tagging, of a start, and of the parts
 	@dirs=$$(git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	set -x; $(GO) test -run='^$$' -bench=. -benchmem -count=$(BENCHCOUNT) -timeout=30m $(or $(ARGS),$$dirs)
 

@@ -39,9 +39,9 @@ tags that.`,
 				return enc.Encode(pairs)
 			}
 			w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "EVENT SOURCE\tEVENT NAME\tRESOURCE TYPE\tTAG CALL\tCONFIDENCE")
+			fmt.Fprintln(w, "EVENT SOURCE\tEVENT NAME\tRESOURCE TYPE\tTAG CALL\tCONFIDENCE\tSERVICE")
 			for _, p := range pairs {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.EventSource, p.EventName, p.ResourceType, p.TagAPI, p.Confidence)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", p.EventSource, p.EventName, p.ResourceType, p.TagAPI, p.Confidence, p.Service)
 			}
 			return w.Flush()
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -46,6 +47,9 @@ credentials and each permission that can be tried without changing anything.`,
 	return cmd
 }
 
+// checkFor is how long a check waits for AWS: a start would wait for ever.
+const checkFor = 2 * time.Minute
+
 func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner *daemon.Planner) error {
 	log, err := newLogger(cfg, env.stderr)
 	if err != nil {
@@ -55,6 +59,8 @@ func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner 
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, checkFor)
+	defer cancel()
 	account, permissions, err := daemon.CheckAWS(ctx, cfg, planner, clients)
 	if err != nil {
 		return err

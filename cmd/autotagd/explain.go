@@ -84,11 +84,16 @@ func explainFile(env environment, planner *daemon.Planner, file string, out *buf
 	enc := json.NewEncoder(terminalSafe{out})
 	enc.SetEscapeHTML(false)
 	var failed error
+	read := false
 	for reader := event.NewReader(in); ; {
 		record, number, err := reader.Next()
+		read = read || err == nil || !errors.Is(err, io.EOF)
 		var bad *event.RecordError
 		switch {
 		case errors.Is(err, io.EOF):
+			if !read {
+				fmt.Fprintf(env.stderr, "autotagd: explain: no record in %s\n", nameOf(file))
+			}
 			return failed
 		case errors.As(err, &bad):
 			failed = errSilent
@@ -97,7 +102,7 @@ func explainFile(env environment, planner *daemon.Planner, file string, out *buf
 				Line  int    `json:"line"`
 			}{event.Printable(bad.Err.Error(), 300), bad.Number})
 		case err != nil:
-			return fmt.Errorf("%w %s, after record %d: %w", errUnreadable, file, number, err)
+			return fmt.Errorf("%w %s, after record %d: %w", errUnreadable, nameOf(file), number, err)
 		default:
 			err = enc.Encode(planner.Explain(record))
 		}
@@ -105,6 +110,14 @@ func explainFile(env environment, planner *daemon.Planner, file string, out *buf
 			return fmt.Errorf("write the answers: %w", err)
 		}
 	}
+}
+
+// nameOf is what people call the file.
+func nameOf(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
 }
 
 // terminalSafe writes JSON so that nothing in it acts on a terminal: JSON escapes the control characters below U+0020

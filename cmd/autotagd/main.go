@@ -40,6 +40,7 @@ type environment struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once: nothing is lost by that but time
 	os.Exit(run(ctx, environment{os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv}))
 }
 
@@ -78,8 +79,9 @@ var errSilent = errors.New("failed")
 
 func newRoot(env environment, started *bool) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "autotagd",
-		Short: "Tags every new AWS resource with who created it",
+		Use:     "autotagd",
+		Version: version,
+		Short:   "Tags every new AWS resource with who created it",
 		Long: `autotagd reads CloudTrail's event history, works out who created each new
 resource, and tags it: Owner and PrincipalId. It needs no trail, no Lambda, no rule
 and no bucket: with credentials and a Region in the environment, 'autotagd run' works.

@@ -47,17 +47,20 @@ has a default. SIGTERM or Ctrl-C ends it within 20 seconds; nothing is lost.`,
 	configFlag(cmd, &configPath)
 	cmd.Flags().BoolVar(&once, "once", false, "read everything that is visible now, tag it, save, and exit")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "make no writing call and keep no checkpoint; may run beside the real daemon")
-	cmd.Flags().StringVar(&since, "since", "", "read this far back too: an age such as 30d, or a time such as 2026-01-31T00:00:00Z (at most 90d)")
+	cmd.Flags().StringVar(&since, "since", "", "read this far back too: an age such as 30d, or a time such as 2026-01-31 or 2026-01-31T12:00:00Z (at most 90d)")
 	return cmd
 }
 
 // parseSince reads an age or a time; "" is no time at all.
 func parseSince(s string, now time.Time) (time.Time, error) {
-	const want = "want an age such as 30d or a time such as 2026-01-31T00:00:00Z, at most 90d back"
+	const want = "want an age such as 30d, or a time such as 2026-01-31 or 2026-01-31T12:00:00Z, at most 90d back"
 	if s == "" {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		at, err = time.Parse(time.DateOnly, s)
+	}
 	if err != nil {
 		age, err := model.ParseDuration(s)
 		if err != nil {

@@ -43,6 +43,8 @@ const (
 const (
 	startTick   = 50 * time.Millisecond // how often a start looks whether anything was answered
 	commonNames = 60                    // the commonest create events, always read by name where any are
+	// onceStart is how long --once asks AWS which account this is.
+	onceStart = 2 * time.Minute
 	// onceSaveGrace bounds the last save of a --once that nobody interrupted.
 	onceSaveGrace = 5 * time.Minute
 	oneShot       = 30 * time.Second // with --once a Job is tried for this long and batch_wait
@@ -166,7 +168,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // work is everything but the web port.
 func (d *Daemon) work(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !d.options.Once {
 			return nil // asked to end while AWS was not answering: nothing was begun
 		}
 		return err
@@ -193,8 +195,14 @@ func (d *Daemon) work(ctx context.Context) error {
 	err = errors.Join(err, <-tagged)
 	grace.Stop()
 	stopTagging()
+	if d.options.Once && ctx.Err() != nil {
+		err = errors.Join(err, errOnceEnded)
+	}
 	return errors.Join(err, behind.Wait(), d.saveAll(ctx))
 }
+
+// errOnceEnded tells a --once that was ended from one that is done.
+var errOnceEnded = errors.New("ended before everything was read: the next run goes on from there")
 
 // intake reads all Scopes and saves their ledgers until ctx ends, or, once, until all is read.
 func (d *Daemon) intake(ctx context.Context) error {
@@ -284,7 +292,11 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 		})
 	}
 	err := saves.Wait()
-	if err == nil {
+	switch {
+	case err != nil:
+	case d.options.Store == nil:
+		d.log.Info("dry run: nothing was written")
+	default:
 		d.log.Info("checkpoints saved")
 	}
 	return err
@@ -292,7 +304,12 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 
 // prepare finds out the account and opens its Scopes.
 func (d *Daemon) prepare(ctx context.Context) error {
-	account, err := d.options.Clients.Account(ctx)
+	asking, cancel := ctx, func() {}
+	if d.options.Once { // whoever runs it waits for the end
+		asking, cancel = context.WithTimeout(ctx, onceStart)
+	}
+	account, err := d.options.Clients.Account(asking)
+	cancel()
 	if err != nil {
 		return err
 	}
@@ -442,9 +459,10 @@ func (d *Daemon) report(r tagger.Result) {
 
 // namesOf returns the event names whose resources need the action, in every spelling that the Scope has shown.
 func (d *Daemon) namesOf(s *scope, action string) []string {
-	names := d.planner.Catalog.NamesByAction(action)
+	cataloged := d.planner.Catalog.NamesByAction(action)
+	names := slices.Clone(cataloged)
 	for _, spelling := range s.ledger.Spellings() {
-		if _, found := slices.BinarySearch(names, catalog.Undated(spelling)); found {
+		if _, found := slices.BinarySearch(cataloged, catalog.Undated(spelling)); found {
 			names = append(names, spelling)
 		}
 	}

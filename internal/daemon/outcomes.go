@@ -71,8 +71,21 @@ func (l *outcomeLog) write(o resource.Outcome) {
 		level = zapcore.InfoLevel
 	}
 	if entry := l.log.Check(level, string(o.Kind)); entry != nil {
-		entry.Write(jobFields(o.Job, o.Detail, o.Reason)...)
+		fields := jobFields(o.Job, o.Detail, o.Reason)
+		if o.Kind == resource.WouldTag { // a dry run is to be looked at
+			fields = append(fields, zap.Any("tags", tagsOf(o.Job)))
+		}
+		entry.Write(fields...)
 	}
+}
+
+// tagsOf are the tags of a Job, as they may be printed.
+func tagsOf(j resource.Job) map[string]string {
+	tags := make(map[string]string, len(j.Tags))
+	for _, t := range j.Tags {
+		tags[event.Printable(t.Key, maxLogged)] = event.Printable(t.Value, maxLogged)
+	}
+	return tags
 }
 
 // deferred says that a Job will be tried again later, and why.

@@ -115,7 +115,7 @@ func (p *Planner) unnamed(plan *Plan, r *event.Record, ref resource.EventRef) {
 func why(r resource.Resource) string {
 	switch {
 	case r.TagAPI == resource.NoTagAPI:
-		return "AWS has no call that tags it"
+		return "AWS has no call that tags it and does nothing else"
 	case !r.TagAPI.Supported():
 		return "only " + string(r.TagAPI) + " tags it, which this release does not call"
 	}

@@ -243,7 +243,7 @@ func TestPolicyFollowsTheConfiguration(t *testing.T) {
 		{"a filter by a spelling with a date", `filters: ['event.source == "lambda.amazonaws.com" && event.name == "CreateFunction20991231"']`, []string{"lambda:TagResource", "tag:GetResources", "tag:TagResources"}},
 		{"a filter that leaves nothing", `filters: ["false"]`, nil},
 		{"a service that this release can't tag", "services: [apigateway]", nil},
-		{"nothing is read where all is overwritten", `{services: [s3], existing_tags: overwrite}`, []string{"s3:GetBucketTagging", "s3:PutBucketTagging", "tag:TagResources"}},
+		{"nothing is read where all is overwritten", `{services: [ecr], existing_tags: overwrite}`, []string{"ecr:TagResource", "tag:TagResources"}},
 		{"one key is kept", `{services: [s3], existing_tags: {Owner: keep, PrincipalId: overwrite}}`, s3},
 		{"an upsert reads before it writes", `{services: [sqs], existing_tags: overwrite}`, []string{"sqs:TagQueue", "tag:GetResources", "tag:TagResources"}},
 		{"a dry run writes nothing", `{services: [ec2, s3], dry_run: true}`, []string{"ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeTags", "ec2:DescribeVolumes", "tag:GetResources"}},

@@ -150,6 +150,7 @@ func (l *Ledger) Marks() event.Marks {
 		Floor: l.floor.Time(), Watermark: l.watermark.Time(),
 		Backlog: slices.Clone(l.backlog.shown), Cursor: cloneCursor(l.cursor), Spellings: l.spelled(),
 	}
+	l.backlog.unseen = nil
 	l.backlog.promote() // only now: a span is seen to have gone before one like it appears
 	return m
 }

@@ -224,6 +224,22 @@ func TestReplayWaitsForAPartReadTwice(t *testing.T) {
 	wantBacklog(t, l, span(10, 10, names...))
 }
 
+// A span like one that was just read and settled does not appear before the poller has seen that one gone, whoever adds it.
+func TestASpanIsSeenGoneFirst(t *testing.T) {
+	l := openLedger(t, checkpoint.NewMemory())
+	same := span(0, 50, "RunInstances")
+	if err := l.Reset(event.Marks{Floor: at(100), Backlog: []event.Span{same}}); err != nil {
+		t.Fatal(err)
+	}
+	wantBacklog(t, l, same)
+	begin(t, l, event.Backlog, "a", 10, event.New)
+	l.BacklogRead(same)
+	l.Done("a")
+	l.AddBacklog(same)
+	wantBacklog(t, l)
+	wantBacklog(t, l, same)
+}
+
 // Poller, tagger and saver at once, for the race detector; what they leave is whole.
 func TestAllAtOnce(t *testing.T) {
 	store := checkpoint.NewMemory()

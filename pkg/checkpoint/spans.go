@@ -23,6 +23,7 @@ type backlog struct {
 	shown   []event.Span // what the poller knows of
 	waiting []event.Span // not shown yet
 	parts   []*readPart  // read, and not settled yet
+	unseen  []event.Span // read and removed since Marks was last asked
 	touched bool         // a reading has shown an event, or ended
 }
 
@@ -50,6 +51,7 @@ func (b *backlog) promote() {
 	b.waiting = slices.DeleteFunc(b.waiting, func(w event.Span) bool {
 		clash := func(s event.Span) bool { return overlaps(s, w) && slices.Equal(s.Names, w.Names) }
 		if len(b.shown) >= maxSpans || slices.ContainsFunc(b.shown, clash) ||
+			slices.ContainsFunc(b.unseen, clash) ||
 			slices.ContainsFunc(b.parts, func(p *readPart) bool { return clash(p.span) }) {
 			return false
 		}
@@ -96,6 +98,7 @@ func (b *backlog) remove() bool {
 	removed := false
 	for len(b.parts) > 0 && b.parts[0].open == 0 {
 		b.shown = subtract(b.shown, b.parts[0].span)
+		b.unseen = append(b.unseen, b.parts[0].span)
 		b.parts = b.parts[1:]
 		removed = true
 	}

@@ -185,7 +185,7 @@ func (c *Config) IsSet(key string) bool {
 func (c *Config) CheckServices(known []string) error {
 	var errs Errors
 	for i, s := range c.Services {
-		if want := nearest(s, known); !contains(known, s) {
+		if want := nearest(s, known); s != "" && !contains(known, s) { // "": of another form, and said so
 			errs = append(errs, c.origin.mistake(index("services", i), "no such service: "+quote(s), suggestion(want, "want the names that autotagd catalog shows")))
 		}
 	}

@@ -93,7 +93,7 @@ func isRegion(s string) bool {
 }
 
 func region(s string) (string, string) {
-	return refuse(s, s == AllRegions || isRegion(s), "a Region", "want its name, as eu-west-1, or all alone")
+	return refuse(s, s == AllRegions || isRegion(s), "a Region", "want its name, as eu-west-1")
 }
 
 func oneRegion(s string) (string, string) {

@@ -217,7 +217,7 @@ func rowOf(text, owner string) (map[string]string, bool) {
 		case len(cells) == 1 && cells[0] == "":
 		case header == nil:
 			header = cells
-		case regexpOf(cells[0]).MatchString(strings.ToValidUTF8(owner, "\ufffd")):
+		case regexpOf(cells[0]).MatchString(string([]rune(owner))): // a rune for each byte that is none
 			attributes := map[string]string{}
 			for i := 1; i < len(cells); i++ {
 				if cells[i] != "" {
@@ -266,6 +266,8 @@ func FuzzParse(f *testing.F) {
 		{"name,a\n*a*b*c,1\n[k-s]ſ,2\n", "aXbYc"},
 		{"name,in,1a,,a,A\n[,1\n\"x\n", "x"},
 		{"name;a\n\xff,\x1b\n", "\xff"},
+		{"name,A\n[^0][^0],", "\xd8\xdf"},
+		{"name,A\n[^0]?\\*,", "\xff\x80*"},
 	} {
 		f.Add(seed[0], seed[1])
 	}

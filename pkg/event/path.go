@@ -65,22 +65,17 @@ func (r *Record) Lookup(p Path) []string {
 	return nil
 }
 
-// Empty reports whether a member that p leads through, or to, is there and holds nothing: [], {} or "". EC2 writes an empty
-// list as "".
+// Empty reports whether a member that p leads through, or to, is there and holds nothing: [] or {}, or the "" that EC2 writes
+// for an empty list. What p leads to is no list if it is a "": something was there, and has no name.
 func (r *Record) Empty(p Path) bool {
 	for _, names := range p.alternatives {
 		here := r.member(names[0])
-		for _, name := range names[1:] {
-			var there []value
-			for _, v := range here {
-				for element := range v.elements() {
-					there = append(there, element.find(name)...)
-				}
-			}
-			if slices.ContainsFunc(there, value.holdsNothing) {
+		for i, name := range names[1:] {
+			here = members(here, name)
+			last := i == len(names)-2
+			if slices.ContainsFunc(here, func(v value) bool { return v.holdsNothing() && !(last && v.is('"')) }) {
 				return true
 			}
-			here = there
 		}
 	}
 	return false
@@ -90,18 +85,23 @@ func (r *Record) Empty(p Path) bool {
 func (r *Record) at(names []string) []value {
 	here := r.member(names[0])
 	for _, name := range names[1:] {
-		var there []value
-		for _, v := range here {
-			for element := range v.elements() {
-				there = append(there, element.find(name)...)
-			}
-		}
-		here = there
+		here = members(here, name)
 	}
 	var found []value
 	for _, v := range here {
 		for element := range v.elements() {
 			found = append(found, element)
+		}
+	}
+	return found
+}
+
+// members returns the members of that name in the elements of all values.
+func members(values []value, name string) []value {
+	var found []value
+	for _, v := range values {
+		for element := range v.elements() {
+			found = append(found, element.find(name)...)
 		}
 	}
 	return found

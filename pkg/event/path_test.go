@@ -158,7 +158,7 @@ func TestEmpty(t *testing.T) {
 		`{"tasks":[ ]}`:                 true,
 		`{"tasks":""}`:                  true,
 		`{"tasks":{}}`:                  true,
-		`{"tasks":[{"taskArn":""}]}`:    true, // named, and nothing in it
+		`{"tasks":[{"taskArn":""}]}`:    false, // there is one, and it has no name
 		`{"tasks":[{"taskArn":"arn"}]}`: false,
 		`{"tasks":null}`:                false,
 		`{"failures":[]}`:               false,

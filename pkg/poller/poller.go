@@ -353,7 +353,7 @@ func (p *Poller) failed(r *result) {
 	case ok, badToken, outcomes:
 	}
 	level := zap.DebugLevel
-	if p.failures == loggedFailures || p.failures == 1 && a.outcome.permanent() || p.failures%100 == 0 {
+	if p.failures == loggedFailures || p.failures == 1 && a.outcome.permanent() || p.failures%10 == 0 {
 		level = zap.WarnLevel
 	}
 	p.Log.Log(level, "LookupEvents failed", zap.Error(r.err), zap.Stringer("outcome", a.outcome), zap.Int("failures", p.failures))

@@ -260,6 +260,7 @@ func (t *Tagger) trouble(g *group, now time.Time) time.Time {
 // fail notes that the task's attempt failed and may be made again at next, and decides what is to become of it.
 func (t *Tagger) fail(tk *task, reason resource.Reason, errText string, next time.Time, now time.Time) {
 	g := tk.group
+	tk.tried = true
 	j := &tk.job
 	j.Attempts++
 	j.LastReason, j.LastError = reason, cut(errText)
@@ -333,14 +334,34 @@ func (t *Tagger) relieve(scope event.Scope) {
 		if k.scope != scope {
 			continue
 		}
-		l := t.limiters[laneKey{k.place, k.api}]
-		if g.failures < relieveAt && (l == nil || !l.slow()) { // one failure may be a hiccup
+		failing := g.failures >= relieveAt // one failure may be a hiccup
+		if !failing && !t.slow(k) {
 			continue
 		}
 		for tk := range g.members {
+			if !failing && !tk.stored && g.stored >= hardStored/2 {
+				continue // it is slow and works: better to wait than to be missed for want of room
+			}
 			t.putOff(tk, now)
 		}
 	}
+}
+
+// slow reports whether throttles have left little of the rate of one of the calls that the group's Jobs take.
+func (t *Tagger) slow(k groupKey) bool {
+	calls := []resource.TagAPI{k.api}
+	switch k.api {
+	case resource.EC2CreateTags:
+		calls = append(calls, describeTags)
+	case resource.TagResources:
+		calls = append(calls, getResources, iamTags)
+	case describeVolumes:
+		calls = append(calls, describeInstances)
+	}
+	return slices.ContainsFunc(calls, func(api resource.TagAPI) bool {
+		l := t.limiters[laneKey{k.place, api}]
+		return l != nil && l.slow()
+	})
 }
 
 // expire defers what --once has no time left for: behind others of an action that fails, a Job may get no try to end by.
@@ -421,7 +442,7 @@ func (t *Tagger) tend(g *group, now, awsNow time.Time) {
 	var oldest *task
 	for _, tk := range slices.Clone(g.waiting) {
 		late := !tk.job.FirstTried.IsZero() && awsNow.Sub(tk.job.FirstTried) >= t.opts.GiveUpAfter
-		tried := tk.deferrals > 0 // by this process
+		tried := tk.tried || t.opts.OneShot > 0 && tk.deferrals > 0
 		switch {
 		case late && tried:
 			g.waiting = slices.DeleteFunc(g.waiting, func(w *task) bool { return w == tk })

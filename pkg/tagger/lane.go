@@ -79,7 +79,7 @@ func (t *Tagger) enqueue(tk *task, now time.Time) {
 		q = &queue{key: qk, lane: l, from: map[event.Scope]bool{}, due: now.Add(t.opts.BatchWait)}
 		l.queues[qk] = q
 	}
-	if due := tk.arrived.Add(t.opts.BatchWait); due.Before(q.due) {
+	if due := tk.arrived.Add(t.opts.BatchWait); tk.job.Expand == resource.ExpandNone && due.Before(q.due) {
 		q.due = due // it has waited behind another Job of its resource
 	}
 	if tk.retried || tk.alone {

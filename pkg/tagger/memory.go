@@ -26,7 +26,7 @@ type writing struct {
 	tags    map[string]string
 	at      time.Time
 	created time.Time // of the newest create event, if one was written for
-	set     string    // and its tags
+	owner   string    // and whose it was
 }
 
 func newMemory() memory {
@@ -46,18 +46,21 @@ func (m *memory) wrote(tk *task, now time.Time) {
 	w := writing{tags: map[string]string{}, at: now}
 	if old, ok := m.written[k]; ok {
 		maps.Copy(w.tags, old.tags)
-		w.created, w.set = old.created, old.set
+		w.created, w.owner = old.created, old.owner
 	} else if len(m.written) >= maxWritten {
-		for old := range m.written { // any one: this is a help, not a promise
-			delete(m.written, old)
-			break
+		gone := k
+		for old, w := range m.written { // one whose tags AWS's reads show by now, if there is one
+			if gone = old; now.Sub(w.at) > writtenFor {
+				break
+			}
 		}
+		delete(m.written, gone)
 	}
 	for _, tag := range tk.plan.write {
 		w.tags[tag.Key] = tag.Value
 	}
 	if !tk.job.Upsert && !tk.job.Event.Time.Before(w.created) {
-		w.created, w.set = tk.job.Event.Time, tk.tags
+		w.created, w.owner = tk.job.Event.Time, tk.job.Owner
 	}
 	m.written[k] = w
 }
@@ -73,7 +76,7 @@ func (m *memory) there(k resourceKey, now time.Time) map[string]string {
 // createdSince reports whether a later create event of the same resource, and somebody else's, was written for already.
 func (m *memory) createdSince(tk *task) bool {
 	w := m.written[tk.key]
-	return !tk.job.Upsert && w.created.After(tk.job.Event.Time) && w.set != tk.tags
+	return !tk.job.Upsert && w.created.After(tk.job.Event.Time) && w.owner != tk.job.Owner
 }
 
 func (m *memory) forget(now time.Time) {

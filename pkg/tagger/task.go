@@ -35,6 +35,7 @@ type task struct {
 	stored        bool // reported as Deferred; never again
 	denied        bool // stored for access_denied
 	deferrals     int
+	tried         bool      // by this process
 	sounded       time.Time // when it was last tried alone and failed
 	round         *round
 
@@ -222,7 +223,7 @@ func (t *Tagger) supersede(tk *task, c *chain) {
 	}
 	for _, other := range c.tasks {
 		switch {
-		case other.job.Upsert || other.tags == tk.tags || other.state == stateDecided:
+		case other.job.Upsert || other.job.Owner == tk.job.Owner || other.state == stateDecided:
 		case other.job.Event.Time.Before(tk.job.Event.Time):
 			end(other)
 		case tk.job.Event.Time.Before(other.job.Event.Time):
@@ -280,6 +281,9 @@ func (t *Tagger) settling(tk *task) time.Duration {
 func (t *Tagger) delay(tk *task, until time.Time) {
 	tk.retried = true
 	t.putAside(tk, until)
+	if c := t.chains[tk.key]; c != nil { // a Job that came while this one ran may say that its resource is gone
+		t.supersede(tk, c)
+	}
 }
 
 func (t *Tagger) putAside(tk *task, until time.Time) {

@@ -1,0 +1,135 @@
+package tagger
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// Whatever AWS answers, in whatever order Jobs of shared resources come, and however often a full Scope is relieved: every Job
+// ends, and nothing of it is left.
+func TestEveryJobEndsOnce(t *testing.T) {
+	seeds := uint64(4)
+	if os.Getenv("AUTOTAGD_SLOW") != "" {
+		seeds = 40
+	}
+	first := rand.Uint64() >> 1
+	for seed := first; seed < first+seeds; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) { stress(t, seed) })
+		})
+	}
+}
+
+func stress(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 99))
+	f := newFake(t)
+	dice := make(chan float64)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dr := rand.New(rand.NewPCG(seed, 5))
+	go func() {
+		for {
+			select {
+			case dice <- dr.Float64():
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	calm := time.Now().Add(3 * time.Hour)
+	mode := seed % 4
+	begin := time.Now()
+	f.before = func(c fakeCall) error {
+		if time.Now().After(calm) {
+			return nil
+		}
+		phase := int(time.Since(begin)/(7*time.Minute)) % 3
+		d := <-dice
+		switch {
+		case mode == 0 && phase != 2 && d < 0.9:
+			return apiError("AccessDenied", "no")
+		case mode == 1 && phase != 2 && d < 0.9:
+			return apiError("ThrottlingException", "slow")
+		case mode == 2 && phase != 2 && d < 0.9:
+			return httpError(503, apiError("Unavailable", "x"))
+		case d < 0.1:
+			return apiError("AccessDenied", "no")
+		case d < 0.15:
+			return apiError("ThrottlingException", "slow")
+		case d < 0.2:
+			return httpError(503, apiError("Unavailable", "x"))
+		}
+		return nil
+	}
+	w := start(t, f, nil)
+	var jobs []resource.Job
+	for i := range 900 {
+		var j resource.Job
+		switch rng.IntN(3) {
+		case 0:
+			j = arnJob(fmt.Sprintf("arn:aws:sqs:eu-west-3:123456789012:q%d", rng.IntN(12)), fmt.Sprint("p", rng.IntN(3)))
+			j.Upsert = rng.IntN(2) == 0
+		case 1:
+			j = arnJob(fmt.Sprintf("arn:aws:sns:eu-west-3:123456789012:q%d", rng.IntN(300)), fmt.Sprint("p", rng.IntN(3)))
+		default:
+			j = ec2Job(fmt.Sprintf("i-%d", rng.IntN(200)), fmt.Sprint("p", rng.IntN(3)))
+		}
+		f.mu.Lock()
+		known := f.things[target(j.Resource)] != nil
+		f.mu.Unlock()
+		if !known && rng.IntN(10) > 0 {
+			f.make(target(j.Resource))
+		}
+		if rng.IntN(4) == 0 {
+			j.Event.Scope = ireland
+		}
+		j.Event.ID = fmt.Sprint("e", i)
+		j.Event.Time = time.Now().Add(-time.Duration(rng.IntN(600)) * time.Second)
+		jobs = append(jobs, j)
+		w.submit(j)
+		switch rng.IntN(12) {
+		case 0:
+			time.Sleep(time.Duration(rng.IntN(60000)) * time.Millisecond)
+		case 1:
+			w.tagger.mu.Lock()
+			w.tagger.relieve(event.Scope{AccountID: paris.AccountID, Region: paris.Region})
+			w.tagger.relieve(ireland)
+			w.tagger.mu.Unlock()
+			w.tagger.poke()
+		}
+	}
+	time.Sleep(30 * time.Hour)
+	c := map[string]int{}
+	for _, j := range jobs {
+		o := w.outcome(j)
+		c[o]++
+		if o == "" || o == "deferred" {
+			t.Errorf("%s upsert=%v: %q", j.Key(), j.Upsert, o)
+		}
+	}
+	w.tagger.mu.Lock()
+	defer w.tagger.mu.Unlock()
+	for k, g := range w.tagger.groups {
+		if g.round != nil || g.stored != 0 || g.storedDenied != 0 || len(g.waiting)+len(g.members)+g.running != 0 {
+			t.Errorf("group %v: %+v", k, g)
+		}
+	}
+	if len(w.tagger.chains)+len(w.tagger.delayed)+w.tagger.inHand != 0 {
+		t.Errorf("left: %d chains, %d delayed, %d in hand", len(w.tagger.chains), len(w.tagger.delayed), w.tagger.inHand)
+	}
+	for k, l := range w.tagger.lanes {
+		if len(l.queues) > 0 || l.running > 0 {
+			t.Errorf("lane %v has %d queues", k, len(l.queues))
+		}
+	}
+	if c["tagged"] == 0 {
+		t.Errorf("outcomes %v: the test shows little", c)
+	}
+}
