@@ -50,6 +50,7 @@ func TestFirstCallHasNoTimes(t *testing.T) {
 
 // TestEveryEventUnderFaults is invariant 1 for the poller alone: whatever fails, no event before the Floor is missing.
 func TestEveryEventUnderFaults(t *testing.T) {
+	t.Parallel()
 	faults := []fault{
 		{code: "ThrottlingException"},
 		{code: "InternalFailure"},
@@ -113,6 +114,7 @@ func TestEveryEventUnderFaults(t *testing.T) {
 }
 
 func TestRestartInTheMiddleOfAPassByName(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 300, 5, 2*time.Hour, 6*time.Hour)
 		r.catalog = slices.DeleteFunc(slices.Clone(r.catalog), func(n string) bool { return n > "Create0700" && !slices.Contains(r.ct.a.names, n) })
@@ -158,6 +160,7 @@ func TestRestartInTheMiddleOfAPassByName(t *testing.T) {
 }
 
 func TestWrongHostClock(t *testing.T) {
+	t.Parallel()
 	for _, offset := range []time.Duration{-26 * time.Hour, 3 * time.Hour, 365 * 24 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, 1, 0.2, 3*time.Hour, 4*time.Hour)
@@ -262,6 +265,7 @@ func TestOnce(t *testing.T) {
 }
 
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2, 0.5, 14*time.Hour, 4*time.Hour)
 		now := time.Now().UTC().Truncate(time.Second)
@@ -290,6 +294,7 @@ func TestOutage(t *testing.T) {
 }
 
 func TestSinceAndAge(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 0.05, 0.01, 120*24*time.Hour, time.Hour)
 		now := time.Now().UTC().Truncate(time.Second)
@@ -312,6 +317,7 @@ func TestSinceAndAge(t *testing.T) {
 }
 
 func TestNewSpelling(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 100, 3, 3*time.Hour, 7*time.Hour)
 		dated := r.ct.a.names[3]
@@ -333,6 +339,7 @@ func TestNewSpelling(t *testing.T) {
 }
 
 func TestThrottlesSlowAndRecover(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 5, 1, 3*time.Hour, 8*time.Hour)
 		var on atomic.Bool
@@ -367,6 +374,7 @@ func TestThrottlesSlowAndRecover(t *testing.T) {
 }
 
 func TestSinkHoldsBackAndFails(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2, 1, 3*time.Hour, 4*time.Hour)
 		r.in.block = make(chan struct{})
@@ -391,8 +399,9 @@ func TestSinkHoldsBackAndFails(t *testing.T) {
 }
 
 func TestHungAttemptShows(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 2, 1, 3*time.Hour, 4*time.Hour)
+		r := newRig(t, 2, 1, 3*time.Hour, 2*time.Hour)
 		r.ct.fault = func(n int, _ request) fault {
 			if n > 50 && n < 60 {
 				return fault{slow: time.Hour}
@@ -400,7 +409,7 @@ func TestHungAttemptShows(t *testing.T) {
 			return fault{}
 		}
 		r.start()
-		time.Sleep(3 * time.Hour)
+		time.Sleep(100 * time.Minute)
 		r.stop()
 		if got := testutil.ToFloat64(r.p.metrics.requests[failed]); got < 9 || got > 10 { // stopping may break one off
 
@@ -425,6 +434,7 @@ func TestRunEndsWithContext(t *testing.T) {
 }
 
 func TestObserve(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2, 1, 3*time.Hour, 4*time.Hour)
 		var n atomic.Int64

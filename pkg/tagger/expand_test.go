@@ -19,7 +19,9 @@ func (f *fakeAWS) launch(id string, made time.Time, volumes, interfaces []string
 	}
 	for _, v := range volumes {
 		instance.BlockDeviceMappings = append(instance.BlockDeviceMappings, ec2types.InstanceBlockDeviceMapping{Ebs: &ec2types.EbsInstanceBlockDevice{VolumeId: &v, AttachTime: &made}})
+		f.mu.Lock()
 		f.volumes = append(f.volumes, ec2types.Volume{VolumeId: &v, CreateTime: &made, Attachments: []ec2types.VolumeAttachment{{InstanceId: &id}}})
+		f.mu.Unlock()
 		f.make(v)
 	}
 	for _, n := range interfaces {

@@ -171,7 +171,6 @@ func TestSettledLaunchesTravelTogether(t *testing.T) {
 			j := expandJob(resource.ExpandInstanceVolumes, "ann", id)
 			j.Event.ID, j.Event.Time = fmt.Sprint("e", i), time.Now()
 			f.launch(id, j.Event.Time, []string{fmt.Sprint("vol-", i)}, nil)
-			f.make(fmt.Sprint("vol-", i))
 			w.submit(j)
 			time.Sleep(500 * time.Millisecond)
 		}
