@@ -223,7 +223,7 @@ func TestCrashes(t *testing.T) {
 		working, stopWork := context.WithCancel(t.Context())
 		worked := make(chan error, 1)
 		go func() { worked <- w.cloud.Live(working, fakeaws.Traffic{Creates: 0.3, Writes: 0.1}) }()
-		for range 20 {
+		for range 14 {
 			r := w.start()
 			time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Minute))))
 			r.crash()

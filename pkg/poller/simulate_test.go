@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -194,6 +195,9 @@ func TestRates(t *testing.T) {
 	for _, r := range ratesTable {
 		t.Run(fmt.Sprintf("%g writes %g creates", r.writes, r.creates), func(t *testing.T) {
 			t.Parallel()
+			if r.writes == 50 && os.Getenv("AUTOTAGD_SLOW") == "" {
+				t.Skip("read by name like 500 a second: make check runs it")
+			}
 			s := measure(t, r.writes, r.creates, r.warm, r.length)
 			p99 := quantile(s.handed, 0.99)
 			t.Logf("median %v, 99%% %v, period %v, floor %v behind, age %v, calls %v, %d events, late %v, saturated %v",

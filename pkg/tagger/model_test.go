@@ -21,7 +21,7 @@ import (
 // Whatever AWS does in between: each Job ends once, what has an owner keeps it, nothing but the Jobs' resources is written,
 // and every resource that can be tagged is.
 func TestRandomTrouble(t *testing.T) {
-	seeds := 12
+	seeds := 6
 	if os.Getenv("AUTOTAGD_SLOW") != "" {
 		seeds = 100
 	}
