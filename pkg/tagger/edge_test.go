@@ -49,33 +49,37 @@ func TestUpsertsOfOneResourceEndTogether(t *testing.T) {
 	})
 }
 
-// An API that AWS lets through by the drop holds up no other of the Scope.
+// An API that AWS lets through by the drop holds up no other of the Scope, be it the write or the read before it.
 func TestThrottledHoldsUpNoOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFake(t)
-		f.before = func(c fakeCall) error {
-			if c.api == resource.TagResources {
-				return apiError("ThrottledException", "slow down")
-			}
-			return nil
-		}
-		w := start(t, f, nil)
-		for i := range maxInHand {
-			arn := fmt.Sprint(queueARN, i)
-			f.make(arn)
-			w.submit(arnJob(arn, fmt.Sprint("p", i)))
-		}
-		time.Sleep(20 * time.Second)
-		f.make("i-1")
-		j := ec2Job("i-1", "ann")
-		begin := time.Now()
-		w.submit(j)
-		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("Submit of an instance waited %v for TagResources", took)
-		}
-		time.Sleep(5 * time.Second)
-		w.want(j, "tagged")
-	})
+	for _, api := range []resource.TagAPI{resource.TagResources, getResources} {
+		t.Run(string(api), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFake(t)
+				f.before = func(c fakeCall) error {
+					if c.api == api {
+						return apiError("ThrottledException", "slow down")
+					}
+					return nil
+				}
+				w := start(t, f, nil)
+				for i := range maxInHand {
+					arn := fmt.Sprint(queueARN, i)
+					f.make(arn)
+					w.submit(arnJob(arn, fmt.Sprint("p", i)))
+				}
+				time.Sleep(20 * time.Second)
+				f.make("i-1")
+				j := ec2Job("i-1", "ann")
+				begin := time.Now()
+				w.submit(j)
+				if took := time.Since(begin); took > 10*time.Second {
+					t.Errorf("Submit of an instance waited %v", took)
+				}
+				time.Sleep(5 * time.Second)
+				w.want(j, "tagged")
+			})
+		})
+	}
 }
 
 // One failure while a Scope is full is no reason to defer all that is in hand.

@@ -55,35 +55,6 @@ func TestSlowIsNotMissed(t *testing.T) {
 	})
 }
 
-// A read that AWS throttles holds up no other API of the Scope either.
-func TestThrottledReadHoldsUpNoOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		f := newFake(t)
-		f.before = func(c fakeCall) error {
-			if c.api == getResources {
-				return apiError("ThrottledException", "slow down")
-			}
-			return nil
-		}
-		w := start(t, f, nil)
-		for i := range maxInHand {
-			arn := fmt.Sprint(queueARN, i)
-			f.make(arn)
-			w.submit(arnJob(arn, fmt.Sprint("p", i)))
-		}
-		time.Sleep(20 * time.Second)
-		f.make("i-1")
-		j := ec2Job("i-1", "ann")
-		begin := time.Now()
-		w.submit(j)
-		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("Submit of an instance waited %v for GetResources", took)
-		}
-		time.Sleep(5 * time.Second)
-		w.want(j, "tagged")
-	})
-}
-
 // A busy hour makes the tagger forget nothing that it wrote half a minute ago, and that AWS's reads don't show yet.
 func TestUpsertAfterABusyHour(t *testing.T) {
 	bubble(t, func(t *testing.T) {
