@@ -26,9 +26,9 @@ const module = "github.com/autotagd/autotagd/"
 // another, as pkg/checkpoint/storetest, may import that one and what that one may.
 var mayImport = map[string][]string{
 	"internal/archtest":  {},
-	"internal/awsclient": {"pkg/event"},
+	"internal/awsclient": {"pkg/event", "pkg/resource", "pkg/tagapi"},
 	"internal/fakeaws":   {"pkg/event"},
-	"pkg/catalog":        {"pkg/event", "pkg/resource"},
+	"pkg/catalog":        {"pkg/event", "pkg/resource", "pkg/tagapi"},
 	"pkg/checkpoint":     {"pkg/event", "pkg/resource"},
 	"pkg/config":         {"pkg/rules"},
 	"pkg/directory":      {},
@@ -37,13 +37,14 @@ var mayImport = map[string][]string{
 	"pkg/poller":         {"pkg/event"},
 	"pkg/resource":       {"pkg/event"},
 	"pkg/rules":          {"pkg/event", "pkg/resource", "pkg/identity"},
+	"pkg/tagapi":         {"pkg/event", "pkg/resource"},
 	"pkg/tagger":         {"pkg/event", "pkg/resource"},
 	"test/moto":          {},
 
 	// It joins the others; only the command may import it.
 	"internal/daemon": {
 		"internal/awsclient", "pkg/catalog", "pkg/checkpoint", "pkg/config", "pkg/directory", "pkg/event",
-		"pkg/identity", "pkg/poller", "pkg/resource", "pkg/rules", "pkg/tagger",
+		"pkg/identity", "pkg/poller", "pkg/resource", "pkg/rules", "pkg/tagapi", "pkg/tagger",
 	},
 }
 

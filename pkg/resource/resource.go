@@ -12,15 +12,26 @@ import (
 // TagAPI names a call that tags, as "service:Operation".
 type TagAPI string
 
-// The calls that this release makes. Every other TagAPI of the catalog is one it knows of but cannot call.
+// The calls that tag resources of many kinds, and none. Every other TagAPI is a service's own: see Call.
 const (
 	EC2CreateTags TagAPI = "ec2:CreateTags"
 	TagResources  TagAPI = "tagging:TagResources"
 	NoTagAPI      TagAPI = "none"
 )
 
-// Supported reports whether this release can make the call.
-func (a TagAPI) Supported() bool { return a == EC2CreateTags || a == TagResources }
+// Own reports whether it is a service's own call.
+func (a TagAPI) Own() bool {
+	return a != EC2CreateTags && a != TagResources && a != NoTagAPI && a != ""
+}
+
+// Call is a service's own call that tags one resource.
+type Call struct {
+	API    TagAPI            `json:"api"`
+	Params map[string]string `json:"params"`         // what it knows the resource by; none is ""
+	Read   TagAPI            `json:"read,omitempty"` // the call that reads the tags; "" when the service has none
+	// Replaces is set when what it writes is the whole new set: "all", with AWS's own tags (aws:...), or "own", without.
+	Replaces string `json:"replaces,omitempty"`
+}
 
 // Confidence says how sure the catalog is of a Resource's id and ARN.
 type Confidence string
@@ -41,10 +52,24 @@ type Resource struct {
 	Scope     event.Scope `json:"scope"`   // where it lives: its tag calls go there
 	TagAPI    TagAPI      `json:"tag_api"`
 	IAMAction string      `json:"iam_action"` // what the tag call needs permission for
+	// Own are the service's own calls that tag it, in the order to try: TagAPI is one of them, or they are for when
+	// TagResources refuses it. Empty for EC2's.
+	Own []Call `json:"own,omitempty"`
 	// Confidence in ID and ARN.
 	Confidence Confidence `json:"confidence"`
 	// Tags given at creation, as far as the Record says. Its absence proves nothing.
 	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// OwnCall returns the service's own call that tags the resource, if TagAPI is one, and the first there is if TagAPI is
+// TagResources. It returns nil when there is none.
+func (r Resource) OwnCall() *Call {
+	for i, call := range r.Own {
+		if call.API == r.TagAPI || r.TagAPI == TagResources {
+			return &r.Own[i]
+		}
+	}
+	return nil
 }
 
 // Tag is one key and its value.
