@@ -18,11 +18,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/pkg/tagapi"
 )
 
 // metadataTimeout bounds the question to EC2's metadata service for the Region, asked only where nothing else names one.
@@ -52,7 +53,7 @@ type Clients struct {
 	cloudtrail  *cloudtrail.Client
 	ec2         *ec2.Client
 	tagging     *resourcegroupstaggingapi.Client
-	iam         *iam.Client
+	own         own
 }
 
 // New reads the SDK's configuration from the environment and the shared files and makes the clients. Without a Region the
@@ -119,6 +120,11 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	credentials := cfg.Credentials
 	cfg.Credentials = sealed{credentials}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = httpClient()
+	}
+	tagging := resourcegroupstaggingapi.NewFromConfig(cfg)
+	kind := tagging.Options().EndpointOptions // as the SDK has it from the environment and the files
 	return &Clients{
 		region:      cfg.Region,
 		log:         o.Log,
@@ -126,8 +132,14 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 		sts:         sts.NewFromConfig(cfg),
 		cloudtrail:  cloudtrail.NewFromConfig(cfg),
 		ec2:         ec2.NewFromConfig(cfg),
-		tagging:     resourcegroupstaggingapi.NewFromConfig(cfg),
-		iam:         iam.NewFromConfig(cfg),
+		tagging:     tagging,
+		own: own{
+			http: cfg.HTTPClient, credentials: cfg.Credentials, userAgent: "autotagd/" + o.Version, endpoint: endpoints(cfg),
+			variant: tagapi.Variant{
+				FIPS:      kind.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled,
+				DualStack: kind.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled,
+			},
+		},
 	}, nil
 }
 

@@ -429,8 +429,19 @@ func (d *Daemon) api(s event.Scope) (tagger.API, error) {
 		CreateTags: ec2.CreateTags, DescribeTags: ec2.DescribeTags, DescribeInstances: ec2.DescribeInstances,
 		DescribeVolumes: ec2.DescribeVolumes, DescribeImages: ec2.DescribeImages,
 		TagResources: tagging.TagResources, GetResources: tagging.GetResources,
-		IAMTags: func(ctx context.Context, arn string) (map[string]string, bool, error) {
-			return d.account.IAMTags(ctx, s, arn)
+		OwnTag: func(ctx context.Context, service string, call resource.Call, tags []resource.Tag) error {
+			made := d.planner.Catalog.Calls().Lookup(service, string(call.API))
+			if made == nil {
+				return fmt.Errorf("%s of %s is no call of this release", call.API, service)
+			}
+			return d.account.WriteTags(ctx, s, made, call.Params, tags)
+		},
+		OwnTags: func(ctx context.Context, service string, call resource.Call) (map[string]string, error) {
+			made := d.planner.Catalog.Calls().Lookup(service, string(call.API))
+			if made == nil || made.Read == nil {
+				return nil, fmt.Errorf("%s of %s is no call of this release", call.Read, service)
+			}
+			return d.account.ReadTags(ctx, s, made, call.Params)
 		},
 	}, nil
 }

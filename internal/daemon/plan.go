@@ -116,8 +116,6 @@ func why(r resource.Resource) string {
 	switch {
 	case r.TagAPI == resource.NoTagAPI:
 		return "AWS has no call that tags it and does nothing else"
-	case !r.TagAPI.Supported():
-		return "only " + string(r.TagAPI) + " tags it, which this release does not call"
 	}
 	return "the record does not say which one it made"
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 	"github.com/autotagd/autotagd/pkg/rules"
+	"github.com/autotagd/autotagd/pkg/tagapi"
 )
 
 // maxPolicy is what a managed policy must stay below, in characters that are no white space.
@@ -93,6 +94,8 @@ const (
 	sidEC2      = "ReadEC2"
 	sidTags     = "ReadTags"
 	sidIAM      = "ReadIAMTags"
+	sidOwn      = "ReadServiceTags"
+	sidOwnAll   = "ReadAnyResource" // actions that can't be restricted to resources
 	sidTagEC2   = "TagEC2"
 	sidTagging  = "TagByTaggingAPI"
 	sidTag      = "TagServices"
@@ -127,17 +130,20 @@ func grants(cfg *config.Config, planner *Planner, region string) []grant {
 	}
 	g.add(grant{sid: sidEvents, action: "cloudtrail:LookupEvents", condition: polled})
 	for need := range planner.Catalog.Needs() {
-		if need.TagAPI.Supported() && handled(planner.Rules, need) {
+		if need.TagAPI != resource.NoTagAPI && handled(planner.Rules, need) {
 			g.need(need)
 		}
 	}
 	all := make([]grant, 0, len(g.byAction))
-	for _, one := range g.byAction {
+	for key, one := range g.byAction {
+		if _, tags := g.byAction[[2]string{sidTagAny, key[1]}]; tags && key[0] == sidOwn {
+			continue // TagResources needs this read too
+		}
 		slices.Sort(one.resources)
 		one.resources = slices.Compact(one.resources)
 		all = append(all, one)
 	}
-	order := []string{sidEvents, sidEC2, sidTags, sidIAM, sidTagEC2, sidTagging, sidTag, sidTagAny, sidTagAll, sidTagAnyOf}
+	order := []string{sidEvents, sidEC2, sidTags, sidIAM, sidOwn, sidOwnAll, sidTagEC2, sidTagging, sidTag, sidTagAny, sidTagAll, sidTagAnyOf}
 	slices.SortFunc(all, func(a, b grant) int {
 		return cmp.Or(slices.Index(order, a.sid)-slices.Index(order, b.sid), strings.Compare(a.action, b.action))
 	})
@@ -207,22 +213,43 @@ func (g *granter) need(need catalog.Need) {
 		g.ec2(need.Expand, reads)
 		return
 	}
-	if reads && need.Services[0] != "iam" {
-		g.add(grant{sid: sidTags, action: "tag:GetResources"})
-	}
-	if !g.cfg.DryRun {
-		g.add(grant{sid: sidTagging, action: "tag:TagResources"})
-	}
-	for action := range strings.SplitSeq(need.IAMAction, "+") {
-		kind := iamKind(action)
-		if reads && kind != "" && need.Services[0] == "iam" {
-			list := strings.Replace(action, ":Tag", ":List", 1) + "Tags"
-			g.add(grant{sid: sidIAM, action: list, resources: g.arns("iam::*:" + kind + "/*")})
+	if need.TagAPI == resource.TagResources {
+		if reads && need.Services[0] != "iam" {
+			g.add(grant{sid: sidTags, action: "tag:GetResources"})
 		}
 		if !g.cfg.DryRun {
-			g.service(action, kind, need.ARNService)
+			g.add(grant{sid: sidTagging, action: "tag:TagResources"})
 		}
 	}
+	if !g.cfg.DryRun {
+		for action := range strings.SplitSeq(need.IAMAction, "+") {
+			g.service(action, iamKind(action), need.ARNService)
+		}
+	}
+	if g.cfg.DryRun && need.TagAPI == resource.TagResources && need.Services[0] != "iam" {
+		return // it never turns out that the tagging API does not tag a kind
+	}
+	for _, call := range need.Calls {
+		if call.Read != nil && (reads || call.Replace != tagapi.KeepsOthers) {
+			g.read(call, need.ARNService)
+		}
+	}
+}
+
+// read adds a service's own read of tags. It is needed where GetResources never lists a kind, and for kinds that the tagging
+// API turns out not to tag.
+func (g *granter) read(call *tagapi.Call, arnService string) {
+	prefix, _, _ := strings.Cut(call.Read.Action, ":")
+	one := grant{sid: sidOwn, action: call.Read.Action, resources: g.arns(cmp.Or(arnService, prefix) + ":*:*:*")}
+	switch kind := iamKind(call.API); {
+	case kind != "":
+		one.sid, one.resources = sidIAM, g.arns("iam::*:"+kind+"/*")
+	case call.Read.Action == "s3:GetBucketTagging":
+		one.resources = g.arns("s3:::*")
+	case unrestricted(call.API), unrestricted(call.Read.Action):
+		one.sid, one.resources = sidOwnAll, nil
+	}
+	g.add(one)
 }
 
 // ec2 adds EC2's own calls. A launch makes several kinds of things, and CreateTags is one call for all of them: every kind is allowed.
@@ -270,8 +297,7 @@ func (g *granter) service(action, iamKind, arnService string) {
 	g.add(one)
 }
 
-// iamKind returns what ARNs of the kind of resource that the action tags begin with: those whose tags IAM lists, by an action
-// of the same name with List for Tag (see awsclient.Account.IAMTags). It returns "" for any other action.
+// iamKind returns what ARNs of the kind of resource that the action tags begin with. It returns "" for any other action.
 func iamKind(action string) string {
 	switch action {
 	case "iam:TagInstanceProfile":

@@ -19,6 +19,7 @@ import (
 	"github.com/autotagd/autotagd/internal/fakeaws"
 	"github.com/autotagd/autotagd/pkg/catalog"
 	"github.com/autotagd/autotagd/pkg/config"
+	"github.com/autotagd/autotagd/pkg/resource"
 )
 
 // tableHeading begins every table of the catalog.
@@ -147,7 +148,7 @@ func TestDefaultPolicy(t *testing.T) {
 	want, unsupported := map[string]bool{}, map[string]bool{}
 	for _, p := range planner.Catalog.Pairs() {
 		for action := range strings.SplitSeq(p.IAMAction, "+") {
-			if p.TagAPI.Supported() {
+			if p.TagAPI != resource.NoTagAPI {
 				want[action] = true
 			} else if action != "" {
 				unsupported[action] = true
@@ -169,12 +170,13 @@ func TestDefaultPolicy(t *testing.T) {
 		"tag:TagResources", "tag:GetResources", "s3:GetBucketTagging", "s3:PutBucketTagging", "lambda:TagResource",
 		"iam:ListInstanceProfileTags", "iam:ListMFADeviceTags", "iam:ListOpenIDConnectProviderTags", "iam:ListPolicyTags", "iam:ListRoleTags",
 		"iam:ListSAMLProviderTags", "iam:ListServerCertificateTags", "iam:ListUserTags",
+		"autoscaling:CreateOrUpdateTags", "autoscaling:DescribeTags", "apigateway:PUT", "apigateway:GET",
 	} {
 		if !slices.Contains(actions, action) {
 			t.Errorf("%s is missing", action)
 		}
 	}
-	for _, action := range []string{"autoscaling:CreateOrUpdateTags", "apigateway:PUT", "cloudformation:UpdateStack", "sts:GetCallerIdentity"} {
+	for _, action := range []string{"cloudformation:UpdateStack", "servicecatalog:UpdateProvisionedProduct", "sts:GetCallerIdentity"} {
 		if slices.Contains(actions, action) {
 			t.Errorf("%s is allowed; nothing calls it", action)
 		}
@@ -185,7 +187,7 @@ func TestDefaultPolicy(t *testing.T) {
 func later(cat *catalog.Catalog) []string {
 	var actions []string
 	for need := range cat.Needs() {
-		if need.TagAPI.Supported() {
+		if need.TagAPI != resource.NoTagAPI {
 			actions = append(actions, strings.Split(need.IAMAction, "+")...)
 		}
 	}
@@ -227,7 +229,7 @@ func TestPolicyGolden(t *testing.T) {
 func TestPolicyFollowsTheConfiguration(t *testing.T) {
 	const events = "cloudtrail:LookupEvents"
 	ec2 := []string{"ec2:CreateTags", "ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeTags", "ec2:DescribeVolumes"}
-	s3 := []string{"s3:GetBucketTagging", "s3:PutBucketTagging", "tag:GetResources", "tag:TagResources"}
+	s3 := []string{"s3:GetBucketTagging", "s3:ListTagsForResource", "s3:PutBucketTagging", "s3:TagResource", "tag:GetResources", "tag:TagResources"}
 	for _, tt := range []struct {
 		name, yaml string
 		want       []string
@@ -240,12 +242,13 @@ func TestPolicyFollowsTheConfiguration(t *testing.T) {
 		{"a filter by name", `{services: [ec2], filters: ['event.name == "CreateVolume"']}`, []string{"ec2:CreateTags", "ec2:DescribeTags"}},
 		{"a filter by type", `filters: ['resource.type == "ec2:image"']`, []string{"ec2:CreateTags", "ec2:DescribeImages", "ec2:DescribeTags"}},
 		{"a filter that leaves a part of a launch, which has volumes besides", `filters: ['resource.type == "AWS::EC2::NetworkInterface" && event.name == "RunInstances"']`, []string{"ec2:CreateTags", "ec2:DescribeInstances", "ec2:DescribeTags", "ec2:DescribeVolumes"}},
-		{"a filter by a spelling with a date", `filters: ['event.source == "lambda.amazonaws.com" && event.name == "CreateFunction20991231"']`, []string{"lambda:TagResource", "tag:GetResources", "tag:TagResources"}},
+		{"a filter by a spelling with a date", `filters: ['event.source == "lambda.amazonaws.com" && event.name == "CreateFunction20991231"']`, []string{"lambda:ListTags", "lambda:TagResource", "tag:GetResources", "tag:TagResources"}},
 		{"a filter that leaves nothing", `filters: ["false"]`, nil},
-		{"a service that this release can't tag", "services: [apigateway]", nil},
+		{"a service with tag calls of its own alone", "services: [apigateway]", []string{"apigateway:GET", "apigateway:PUT", "apigateway:TagResource"}},
+		{"a service without", "services: [cloudformation]", nil},
 		{"nothing is read where all is overwritten", `{services: [ecr], existing_tags: overwrite}`, []string{"ecr:TagResource", "tag:TagResources"}},
 		{"one key is kept", `{services: [s3], existing_tags: {Owner: keep, PrincipalId: overwrite}}`, s3},
-		{"an upsert reads before it writes", `{services: [sqs], existing_tags: overwrite}`, []string{"sqs:TagQueue", "tag:GetResources", "tag:TagResources"}},
+		{"an upsert reads before it writes", `{services: [sqs], existing_tags: overwrite}`, []string{"sqs:ListQueueTags", "sqs:TagQueue", "tag:GetResources", "tag:TagResources"}},
 		{"a dry run writes nothing", `{services: [ec2, s3], dry_run: true}`, []string{"ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeTags", "ec2:DescribeVolumes", "tag:GetResources"}},
 		{"IAM's tags are read by IAM", `{services: [iam], filters: ['event.name == "CreateRole"']}`, []string{"iam:ListRoleTags", "iam:TagRole", "tag:TagResources"}},
 	} {
@@ -389,7 +392,6 @@ func TestCheckTriesWhatThePolicyAllows(t *testing.T) {
 
 // The daemon at work makes no call that its policy doesn't allow, and of what the policy allows by name it makes each.
 func TestPolicyAllowsWhatTheDaemonCalls(t *testing.T) {
-	prefixes := map[string]string{"LookupEvents": "cloudtrail", "TagResources": "tag", "GetResources": "tag"}
 	for _, yaml := range []string{
 		"{global_region: off}", "{global_region: off, existing_tags: overwrite}", "{global_region: off, dry_run: true}",
 		"{global_region: off, services: [ec2]}", "{global_region: off, services: [s3, sqs]}", "{global_region: off, services: [iam]}",
@@ -408,16 +410,10 @@ func TestPolicyAllowsWhatTheDaemonCalls(t *testing.T) {
 				r.stop()
 				called := map[string]bool{}
 				for _, c := range w.cloud.Calls("") {
-					prefix := prefixes[c.Op]
-					switch {
-					case c.Op == "GetCallerIdentity":
+					action := c.Action
+					if c.Op == "GetCallerIdentity" {
 						continue
-					case strings.HasPrefix(c.Op, "List"):
-						prefix = "iam"
-					case prefix == "":
-						prefix = "ec2"
 					}
-					action := prefix + ":" + c.Op
 					called[action] = true
 					if !slices.Contains(allowed, action) {
 						t.Errorf("%s was called, and is not allowed", action)

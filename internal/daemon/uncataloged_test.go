@@ -47,7 +47,7 @@ func TestUncatalogedSuggestsARow(t *testing.T) {
 		}
 		row, _ := lines[0].ContextMap()["row"].(string)
 		want := "nebula\tnebula.amazonaws.com\tCreateStar\tnebula:star\tresponseElements.starArn\t\t\t" +
-			"nebula:TagResource(resourceArn)|tagging:TagResources(ResourceARNList)\tnebula:TagResource\t\tguess\t\t\t"
+			"tagging:TagResources(ResourceARNList)\tnebula:TagResource\t\tguess\t\t\t"
 		if row != want {
 			t.Errorf("row %q, want %q", row, want)
 		}

@@ -187,7 +187,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if ans.reset {
 		return nil, fmt.Errorf("read tcp 127.0.0.1:443: %w", errReset)
 	}
-	return &http.Response{
+	response := &http.Response{
 		Status: strconv.Itoa(ans.status) + " " + http.StatusText(ans.status), StatusCode: ans.status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
 		Header: http.Header{
@@ -196,7 +196,11 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		},
 		ContentLength: int64(len(ans.body)),
 		Body:          io.NopCloser(strings.NewReader(string(ans.body))),
-	}, nil
+	}
+	for name, value := range ans.header {
+		response.Header.Set(name, value)
+	}
+	return response, nil
 }
 
 // errReset stands for a connection that the other side broke. It is an io error, as the SDK's retryer expects one.
@@ -212,6 +216,9 @@ func (a *AWS) Handler() http.Handler {
 		w.Header().Set("Content-Type", ans.typ)
 		w.Header().Set("Date", a.Now().UTC().Format(http.TimeFormat))
 		w.Header().Set("X-Amzn-Requestid", "00000000-0000-4000-8000-000000000000")
+		for name, value := range ans.header {
+			w.Header().Set(name, value)
+		}
 		w.WriteHeader(ans.status)
 		_, _ = w.Write(ans.body) // a client that is gone by now is its own business
 	})
@@ -244,7 +251,7 @@ func (a *AWS) answer(c *call, fault Fault) answer {
 	if ans.reset {
 		outcome = fault.String()
 	}
-	a.calls = append(a.calls, Call{Time: c.now, Scope: c.scope, Op: c.op, Agent: c.agent, Error: outcome, Size: c.size()})
+	a.calls = append(a.calls, Call{Time: c.now, Scope: c.scope, Op: c.op, Action: c.action, Agent: c.agent, Error: outcome, Size: c.size()})
 	return ans
 }
 
@@ -320,6 +327,10 @@ func (a *AWS) operation(c *call) func(*call) answer {
 		return a.tagResources
 	case "tagging.GetResources":
 		return a.getResources
+	case "apigateway.TagResource":
+		return a.tagAPI
+	case "apigateway.GetTags":
+		return a.tagsOfAPI
 	case "sts.GetCallerIdentity":
 		return a.getCallerIdentity
 	default:
@@ -381,9 +392,11 @@ type Call struct {
 	Time  time.Time // AWS's
 	Scope event.Scope
 	Op    string
-	Agent string
-	Error string // error code, or the fault that broke the connection; "" for success
-	Size  int    // ids or ARNs in it
+	// Action is what the caller needs IAM's permission for.
+	Action string
+	Agent  string
+	Error  string // error code, or the fault that broke the connection; "" for success
+	Size   int    // ids or ARNs in it
 }
 
 // Calls returns the calls of an operation, or all for "", in order.

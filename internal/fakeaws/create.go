@@ -69,6 +69,7 @@ type maker struct {
 	global     bool   // in us-east-1 whatever the Region, where that is one of ours
 	upsert     bool   // said again it succeeds and makes nothing
 	ownCall    bool   // TagResources does not reach it
+	noCall     bool   // nor does any other call
 	prefix     string // of made-up names
 	do         func(*making)
 }
@@ -156,7 +157,7 @@ func (m *making) add(typ, id, arn string, tags ...map[string]string) *Resource {
 	r := &Resource{
 		Scope: m.call.scope, ARN: arn, ID: id, Type: typ, Service: m.maker.service, EventID: m.call.id, EventName: m.call.name,
 		CreatedAt: m.call.at, Who: m.call.who, PrincipalID: m.call.who.PrincipalID(m.call.scope.AccountID),
-		Upsert: m.maker.upsert, OwnCallOnly: m.maker.ownCall, denyAction: m.maker.denyAction,
+		Upsert: m.maker.upsert, OwnCallOnly: m.maker.ownCall, NoCall: m.maker.noCall, denyAction: m.maker.denyAction,
 		AtCreation: make(map[string]string), Tags: make(map[string]string), since: make(map[string]time.Time),
 		attrs: make(map[string]string), readyAt: m.call.at,
 	}
@@ -351,6 +352,12 @@ func makers() map[string]maker {
 			m.call.request = object{"createRestApiInput": m.withTags(object{"name": m.spec.Name}, "tags", asMap)}
 			m.call.response = object{"id": id, "name": m.spec.Name}
 			m.named("arn:" + event.Partition(m.call.scope.Region) + ":apigateway:" + m.call.scope.Region + "::/restapis/" + id)
+		}},
+		"CreateStack": {source: "cloudformation.amazonaws.com", service: "cloudformation", ownCall: true, noCall: true, do: func(m *making) {
+			arn := m.arn("cloudformation", "stack/"+m.spec.Name+"/"+m.aws.letters(12))
+			m.call.request = m.withTags(object{"stackName": m.spec.Name}, "tags", keyValue)
+			m.call.response = object{"stackId": arn}
+			m.named(arn)
 		}},
 	}
 	addEC2(out)

@@ -276,6 +276,13 @@ func (a *AWS) tagOne(c *call, arn string, tags map[string]string) string {
 		return "InvalidParameterException"
 	case r.OwnCallOnly:
 		return "InternalServiceException"
+	}
+	return a.tagKnown(c, r, tags)
+}
+
+// tagKnown writes tags on a resource of the caller's; it returns an error code when it can't.
+func (a *AWS) tagKnown(c *call, r *Resource, tags map[string]string) string {
+	switch {
 	case r.denyAction != "" && a.isDenied(r.denyAction, c.scope):
 		return "AccessDeniedException"
 	case r.readyAt.After(c.now) && r.Service == "dynamodb":

@@ -104,6 +104,7 @@ func (a *AWS) newTraffic(t Traffic) *traffic {
 		{"CreateStream", 1},
 		{"CreateFileSystem", 1},
 		{"CreateRestApi", 2},
+		{"CreateStack", 1},
 	} {
 		if len(t.Only) == 0 {
 			w.creates = append(w.creates, c)

@@ -44,8 +44,10 @@ type Resource struct {
 	Repeats []Who
 	// Upsert is set where the same call is also an update: then no key is to be written where one of them is there.
 	Upsert bool
-	// OwnCallOnly is set for kinds that only their service's own tag call reaches: no Owner is to be expected.
+	// OwnCallOnly is set for kinds that only their service's own tag call reaches.
 	OwnCallOnly bool
+	// NoCall is set for kinds that no call tags, but as a side effect: no Owner is to be expected.
+	NoCall bool
 
 	AtCreation map[string]string // tags given by the creating call
 	Tags       map[string]string // now
@@ -164,7 +166,7 @@ func (a *AWS) Audit(grace time.Duration) []Problem {
 				report("overwritten", "%s was %q since %s, is %q since %s", w.Key, w.Old, w.Since.Format(time.TimeOnly), w.Value, w.Time.Format(time.TimeOnly))
 			}
 		}
-		if !r.exists() || len(owners) == 0 || r.OwnCallOnly || deleted[r.Parent] || r.VisibleAt.Add(grace).After(now) {
+		if !r.exists() || len(owners) == 0 || r.NoCall || deleted[r.Parent] || r.VisibleAt.Add(grace).After(now) {
 			continue
 		}
 		if !r.Upsert || !r.others("Owner", "PrincipalId") {

@@ -96,7 +96,7 @@ func TestAudit(t *testing.T) {
 		}, []string{"wrong owner"}},
 		"upsert with an own tag, untouched": {func(c *clients) { c.aws.Tag(rule(c, maria).ARN, maria, map[string]string{"Owner": "us"}) }, nil},
 		"out of reach": {func(c *clients) {
-			c.aws.Create(c.aws.Scope(), "CreateRestApi", maria)
+			c.aws.Create(c.aws.Scope(), "CreateStack", maria)
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

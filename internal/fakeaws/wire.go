@@ -22,6 +22,7 @@ type object = map[string]any
 type call struct {
 	scope    event.Scope
 	service  string // the signing name: cloudtrail, ec2, tagging, sts
+	resource string // what the path of a REST call names
 	op       string
 	action   string // the IAM action
 	agent    string
@@ -38,6 +39,7 @@ type answer struct {
 	body   []byte
 	reset  bool
 	code   string // error code; "" for success
+	header map[string]string
 }
 
 func jsonOK(v any) answer {
@@ -184,6 +186,9 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 	c.scope, c.service = event.Scope{AccountID: a.accountOf(parts[0]), Region: parts[2]}, parts[3]
 	if target := req.Header.Get("X-Amz-Target"); target != "" {
 		_, c.op, _ = strings.Cut(target, ".")
+	} else if c.service == "apigateway" {
+		c.op = map[string]string{http.MethodPut: "TagResource", http.MethodGet: "GetTags"}[req.Method]
+		c.resource = strings.TrimPrefix(req.URL.Path, "/tags/")
 	} else if form, err := url.ParseQuery(string(c.body)); err == nil {
 		c.form = form
 		c.op = form.Get("Action")
@@ -193,6 +198,9 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 		prefix = "tag"
 	}
 	c.action = prefix + ":" + c.op
+	if c.service == "apigateway" && c.op == "GetTags" {
+		c.action = "apigateway:GET" // its actions are HTTP's
+	}
 	if c.service != "iam" && !slices.Contains(a.cfg.Regions, c.scope.Region) { // IAM is global
 		e := c.failure(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
 		if c.service == "ec2" || c.service == "sts" {

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/autotagd/autotagd/pkg/tagapi"
 )
 
 //go:embed catalog.tsv
@@ -30,6 +31,7 @@ type Catalog struct {
 	byEvent map[eventKey][]*Row // in the order of the table
 	// untaggable are the create-like calls that AWS's models have and that make nothing that takes tags.
 	untaggable map[eventKey]struct{}
+	calls      *tagapi.Table
 }
 
 // eventKey is how CloudTrail tells calls apart.
@@ -39,14 +41,14 @@ type eventKey struct{ source, name string }
 // of the same event. The error is an Errors with every mistake of every extra table, with its line. Beside it the Catalog has
 // what could be read: it is for finding further mistakes only. A mistake in the embedded table gives no Catalog.
 func Load(extra ...io.Reader) (*Catalog, error) {
-	rows, bad := parseTable("catalog.tsv", table, false)
+	rows, bad := parseTable("catalog.tsv", table, nil)
 	if len(bad) > 0 {
 		return nil, bad
 	}
-	c := &Catalog{byEvent: make(map[eventKey][]*Row, 2*len(rows))}
+	c := &Catalog{byEvent: make(map[eventKey][]*Row, 2*len(rows)), calls: tagapi.New()}
 	c.add(rows)
 	for i, r := range extra {
-		more, mistakes := readTable(i, r)
+		more, mistakes := readTable(i, r, c.calls)
 		bad = append(bad, mistakes...)
 		c.replace(more)
 	}
@@ -144,6 +146,9 @@ func Undated(name string) string {
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// Calls returns the services' own tag calls, which rows name.
+func (c *Catalog) Calls() *tagapi.Table { return c.calls }
 
 // Names returns every spelling of every event name of these services, or of all services if there are none given; sorted,
 // none twice. They are what LookupEvents is asked for when an account is read by name.

@@ -194,7 +194,7 @@ func TestEveryPairIsComplete(t *testing.T) {
 }
 
 func TestLoadReportsEveryMalformedRow(t *testing.T) {
-	good := []string{"x", "x.amazonaws.com", "CreateX", "x:x", "", "responseElements.id", "arn:{partition}:x:{region}:{account}:x/{id}", "x:TagResource(arn)", "x:TagResource", "", "model", "", "", ""}
+	good := []string{"x", "x.amazonaws.com", "CreateX", "x:x", "", "responseElements.id", "arn:{partition}:x:{region}:{account}:x/{id}", "tagging:TagResources", "x:TagResource", "", "model", "", "", ""}
 	with := func(column int, cell string) []string {
 		row := slices.Clone(good)
 		row[column] = cell

@@ -7,6 +7,7 @@ import (
 
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/autotagd/autotagd/pkg/tagapi"
 )
 
 // Need is what it takes to tag what one event makes: a policy is made of these.
@@ -15,8 +16,9 @@ type Need struct {
 	Services               []string // as in Row
 	ResourceType           string
 	TagAPI                 resource.TagAPI
-	IAMAction              string // for the call, several joined by "+"
-	ARNService             string // the service part of the resource's ARN; "" where the table doesn't say
+	Calls                  []*tagapi.Call // the services' own that may tag it, in TagAPI's place or instead
+	IAMAction              string         // for the call, several joined by "+"
+	ARNService             string         // the service part of the resource's ARN; "" where the table doesn't say
 	// Of the event as a whole, whichever of its rows says it: see Result.
 	Upsert bool
 	Expand []resource.Expand
@@ -42,7 +44,7 @@ func (c *Catalog) Needs() iter.Seq[Need] {
 				}
 				if !yield(Need{
 					EventSource: key.source, EventName: key.name, Services: row.Services, ResourceType: row.ResourceType,
-					TagAPI: u.tagAPI(u.mayHaveARN()), IAMAction: row.IAMAction, ARNService: u.template.service(),
+					TagAPI: u.tagAPI(u.mayHaveARN()), Calls: c.callsOf(row, u), IAMAction: row.IAMAction, ARNService: u.template.service(),
 					Upsert: upsert, Expand: expand,
 				}) {
 					return
@@ -50,6 +52,18 @@ func (c *Catalog) Needs() iter.Seq[Need] {
 			}
 		}
 	}
+}
+
+func (c *Catalog) callsOf(row *Row, u *rules) []*tagapi.Call {
+	var calls []*tagapi.Call
+	for _, call := range u.calls {
+		for _, service := range row.Services {
+			if made := c.calls.Lookup(service, string(call.api)); made != nil {
+				calls = append(calls, made)
+			}
+		}
+	}
+	return calls
 }
 
 // mayHaveARN reports whether a record can give an ARN: at the row's path, by its template, or in place of the id.

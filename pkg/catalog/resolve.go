@@ -36,13 +36,13 @@ type Result struct {
 }
 
 // Problem says why r, as the catalog resolved it, cannot be tagged: Unresolved when the call that tags it needs an ARN or
-// id that is not known, Unsupported when this release cannot make that call, "" when all is well.
+// id that is not known, Unsupported when there is no such call, "" when all is well.
 func Problem(r resource.Resource) resource.Reason {
 	switch {
-	case !r.TagAPI.Supported():
+	case r.TagAPI == resource.NoTagAPI:
 		return resource.Unsupported
 	case r.TagAPI == resource.EC2CreateTags && r.ID == "", r.TagAPI == resource.TagResources && r.ARN == "",
-		r.Scope.AccountID == "", r.Scope.Region == "":
+		r.TagAPI.Own() && r.OwnCall() == nil, r.Scope.AccountID == "", r.Scope.Region == "":
 		return resource.Unresolved
 	}
 	return ""
@@ -68,7 +68,7 @@ func (c *Catalog) Resolve(r *event.Record) (Result, bool) {
 		if err != nil || !u.also && main != nil || !allHold(u.when, r) {
 			continue
 		}
-		result.take(row, u, r)
+		result.take(c, row, u, r)
 		if u.also {
 			continue
 		}
@@ -128,7 +128,7 @@ func failed(r *event.Record) string {
 }
 
 // take adds what row says was made.
-func (result *Result) take(row *Row, u *rules, r *event.Record) {
+func (result *Result) take(c *Catalog, row *Row, u *rules, r *event.Record) {
 	given := r.Lookup(u.except)
 	result.ExpandSkip = append(result.ExpandSkip, given...)
 	skip := make(map[named]bool, len(given))
@@ -136,7 +136,7 @@ func (result *Result) take(row *Row, u *rules, r *event.Record) {
 		skip[named{id: id}] = true
 	}
 	var ids []string
-	for _, res := range row.resources(u, r) {
+	for _, res := range c.resources(row, u, r) {
 		name := named{res.ARN, res.ID}
 		if skip[named{id: res.ID}] || skip[name] {
 			continue
@@ -151,8 +151,8 @@ func (result *Result) take(row *Row, u *rules, r *event.Record) {
 	}
 }
 
-// resources returns what the row finds in the record.
-func (row *Row) resources(u *rules, r *event.Record) []resource.Resource {
+// resources returns what a row finds in the record.
+func (c *Catalog) resources(row *Row, u *rules, r *event.Record) []resource.Resource {
 	home := homeOf(r)
 	if region := r.Lookup(u.region); len(region) > 0 {
 		home.setRegion(region[0])
@@ -164,7 +164,7 @@ func (row *Row) resources(u *rules, r *event.Record) []resource.Resource {
 	tags := u.tagsOf(r)
 	found := make([]resource.Resource, 0, len(names))
 	for _, n := range names {
-		found = append(found, resource.Resource{
+		res := resource.Resource{
 			ARN:        n.arn,
 			ID:         n.id,
 			Type:       row.ResourceType,
@@ -174,7 +174,9 @@ func (row *Row) resources(u *rules, r *event.Record) []resource.Resource {
 			IAMAction:  row.IAMAction,
 			Confidence: row.Confidence,
 			Tags:       tags,
-		})
+		}
+		res.Own = c.own(u, r, res)
+		found = append(found, res)
 	}
 	return found
 }

@@ -301,9 +301,9 @@ func TestTagAPI(t *testing.T) {
 	}{
 		{"ec2:CreateVolume", `{}`, `{"volumeId":"vol-1"}`, resource.EC2CreateTags, ""},
 		{"s3:CreateBucket", `{"bucketName":"b"}`, `null`, resource.TagResources, ""},
-		{"secretsmanager:CreateSecret", `{"name":"s"}`, `null`, "secretsmanager:TagResource", resource.Unsupported},
-		{"autoscaling:CreateAutoScalingGroup", `{"autoScalingGroupName":"g"}`, `null`, "autoscaling:CreateOrUpdateTags", resource.Unsupported},
-		{"apigateway:CreateRestApi", `{}`, `{"id":"a"}`, "apigateway:TagResource", resource.Unsupported},
+		{"secretsmanager:CreateSecret", `{"name":"s"}`, `null`, "secretsmanager:TagResource", ""},
+		{"autoscaling:CreateAutoScalingGroup", `{"autoScalingGroupName":"g"}`, `null`, "autoscaling:CreateOrUpdateTags", ""},
+		{"apigateway:CreateRestApi", `{}`, `{"id":"a"}`, "apigateway:TagResource", ""},
 		{"cloudformation:CreateStack", `{}`, `{"stackId":"arn:aws:cloudformation:eu-west-1:111122223333:stack/s/1"}`, resource.NoTagAPI, resource.Unsupported},
 	} {
 		result, _ := c.Resolve(record(t, tt.call, tt.request, tt.response))

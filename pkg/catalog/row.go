@@ -42,7 +42,7 @@ type rules struct {
 	tags      event.Path
 	ids       []idPath
 	template  arnTemplate
-	tagAPIs   []resource.TagAPI
+	calls     []tagCall
 	many      bool // its resources stand in a list, which a call that succeeded may leave empty
 	options
 }
@@ -112,8 +112,8 @@ func (row *Row) rules() (*rules, error) {
 		row.read.operation = row.EventNames[0]
 		row.read.ec2 = slices.Contains(row.EventSources, "ec2.amazonaws.com")
 		row.err = row.read.parse(row.cells)
-		if row.IAMAction == "" && len(row.read.tagAPIs) > 0 && row.read.tagAPIs[0] != resource.NoTagAPI {
-			row.err = errors.Join(row.err, fmt.Errorf("no iam_action for %s; want the permission that it needs, as service:Action", row.read.tagAPIs[0]))
+		if row.IAMAction == "" && len(row.read.calls) > 0 && row.read.calls[0].api != resource.NoTagAPI {
+			row.err = errors.Join(row.err, fmt.Errorf("no iam_action for %s; want the permission that it needs, as service:Action", row.read.calls[0].api))
 		}
 	})
 	return &row.read, row.err

@@ -11,7 +11,7 @@ import (
 
 // parse reads cells into rules that know their operation. Its error joins every mistake.
 func (u *rules) parse(c cells) error {
-	tagAPIs := u.parseTagAPIs(c.tagAPIs)
+	calls := u.parseCalls(c.tagAPIs)
 	u.many = strings.Contains(c.arn+c.id, "[]")
 	var arn, tags, template error
 	u.arn, arn = u.parsePath(c.arn)
@@ -20,38 +20,7 @@ func (u *rules) parse(c cells) error {
 	if ids == nil { // or else what the template lacks is not known
 		u.template, template = parseTemplate(c.template, u.ids)
 	}
-	return errors.Join(arn, ids, template, tagAPIs, tags, u.parseOptions(c.options))
-}
-
-// parseTagAPIs reads calls joined by "|", each with the parameter that names the resource in brackets.
-func (u *rules) parseTagAPIs(s string) error {
-	for call := range strings.SplitSeq(s, "|") {
-		name, _, _ := strings.Cut(call, "(")
-		service, operation, ok := strings.Cut(name, ":")
-		if name != string(resource.NoTagAPI) && (!ok || service == "" || operation == "") {
-			return fmt.Errorf("bad tag call %.80q; want service:Operation(Parameter), or none", call)
-		}
-		u.tagAPIs = append(u.tagAPIs, resource.TagAPI(name))
-	}
-	return nil
-}
-
-// tagAPI chooses the call that tags the row's resources: for EC2's its own, else the tagging API where the row names it
-// and the ARN is known, else the service's own.
-func (u *rules) tagAPI(haveARN bool) resource.TagAPI {
-	own := resource.NoTagAPI
-	for _, api := range u.tagAPIs {
-		switch {
-		case api == resource.EC2CreateTags, api == resource.TagResources && haveARN:
-			return api
-		case api != resource.TagResources && own == resource.NoTagAPI:
-			own = api
-		}
-	}
-	if own == resource.NoTagAPI {
-		return u.tagAPIs[0]
-	}
-	return own
+	return errors.Join(arn, ids, template, calls, tags, u.parseOptions(c.options))
 }
 
 // parsePath reads a path of a row and adds the other places where the same member may be: EC2 wraps newer calls in

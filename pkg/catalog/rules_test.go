@@ -3,11 +3,13 @@ package catalog
 import (
 	"strings"
 	"testing"
+
+	"github.com/autotagd/autotagd/pkg/tagapi"
 )
 
 // Load leaves most cells of the embedded table unread until an event needs them, so this reads them all.
 func TestEveryRowOfTheTableIsWellFormed(t *testing.T) {
-	if _, err := parseTable("catalog.tsv", table, true); err != nil {
+	if _, err := parseTable("catalog.tsv", table, tagapi.New()); err != nil {
 		t.Error(err)
 	}
 }
@@ -19,7 +21,7 @@ func TestIDsInListsAreLookedAt(t *testing.T) {
 		"apigateway ImportApiKeys": true, "frauddetector BatchCreateVariable": true, "sagemaker RegisterDevices": true,
 		"fsx CopySnapshotAndUpdateVolume": true, "workspaces CreateWorkspaces": true,
 	}
-	rows, err := parseTable("catalog.tsv", table, true)
+	rows, err := parseTable("catalog.tsv", table, tagapi.New())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (c *Catalog) Suggest(r *event.Record) string {
 	}
 	s := suggestion{
 		ec2: r.EventSource == "ec2.amazonaws.com", event: r.EventName, thing: strings.ToLower(thing[:1]) + thing[1:], prefix: service,
-		given: make(map[string]bool), service: service, tagAPIs: service + ":TagResource(resourceArn)|tagging:TagResources(ResourceARNList)", action: service + ":TagResource",
+		given: make(map[string]bool), service: service, tagAPIs: "tagging:TagResources(ResourceARNList)", action: service + ":TagResource",
 	}
 	sibling := c.sibling(r.EventSource)
 	if sibling != nil {
@@ -50,7 +50,7 @@ func (c *Catalog) Suggest(r *event.Record) string {
 	arn, id, template := s.arn.path, s.id.path, ""
 	if s.arn.path != "" && sibling == nil { // the prefix of ARNs is that of actions
 		s.prefix = s.arn.service
-		s.tagAPIs, s.action = s.prefix+":TagResource(resourceArn)|tagging:TagResources(ResourceARNList)", s.prefix+":TagResource"
+		s.tagAPIs, s.action = "tagging:TagResources(ResourceARNList)", s.prefix+":TagResource"
 	}
 	if arn == "" && id != "" {
 		template = "arn:{partition}:" + s.prefix + ":{region}:{account}:" + s.kind() + "/{id}"

@@ -32,17 +32,17 @@ func TestSuggest(t *testing.T) {
 		{
 			"an ARN and an id", "nebula.amazonaws.com", "CreateVectorBucket", `{"tags":{"a":"b"},"roleArn":"arn:aws:iam::111122223333:role/r"}`,
 			`{"vectorBucket":{"roleArn":"arn:aws:iam::111122223333:role/r","vectorBucketArn":"arn:aws:nebula:eu-west-1:111122223333:bucket/b","vectorBucketId":"b","name":"n"}}`,
-			"nebula|nebula.amazonaws.com|CreateVectorBucket|nebula:vectorBucket|responseElements.vectorBucket.vectorBucketArn|responseElements.vectorBucket.vectorBucketId||nebula:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|nebula:TagResource|requestParameters.tags|guess|||",
+			"nebula|nebula.amazonaws.com|CreateVectorBucket|nebula:vectorBucket|responseElements.vectorBucket.vectorBucketArn|responseElements.vectorBucket.vectorBucketId||tagging:TagResources(ResourceARNList)|nebula:TagResource|requestParameters.tags|guess|||",
 			"arn:aws:nebula:eu-west-1:111122223333:bucket/b",
 		},
 		{
 			"an id alone", "nebula.amazonaws.com", "CreateStar20290101", `{"name":"sol"}`, `{"starId":"s-1"}`,
-			"nebula|nebula.amazonaws.com|CreateStar|nebula:star||responseElements.starId|arn:{partition}:nebula:{region}:{account}:star/{id}|nebula:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
+			"nebula|nebula.amazonaws.com|CreateStar|nebula:star||responseElements.starId|arn:{partition}:nebula:{region}:{account}:star/{id}|tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
 			"arn:aws:nebula:eu-west-1:111122223333:star/s-1",
 		},
 		{
 			"a name in the request", "nebula.amazonaws.com", "RegisterStar", `{"starName":"sol","size":7}`, `null`,
-			"nebula|nebula.amazonaws.com|RegisterStar|nebula:star||requestParameters.starName|arn:{partition}:nebula:{region}:{account}:star/{id}|nebula:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
+			"nebula|nebula.amazonaws.com|RegisterStar|nebula:star||requestParameters.starName|arn:{partition}:nebula:{region}:{account}:star/{id}|tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
 			"arn:aws:nebula:eu-west-1:111122223333:star/sol",
 		},
 		{
@@ -52,18 +52,18 @@ func TestSuggest(t *testing.T) {
 		},
 		{
 			"a new service whose ARNs have another name", "nebula.amazonaws.com", "CreateStar", `{}`, `{"starArn":"arn:aws:sky:eu-west-1:111122223333:star/s"}`,
-			"nebula|nebula.amazonaws.com|CreateStar|sky:star|responseElements.starArn|||sky:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|sky:TagResource||guess|||",
+			"nebula|nebula.amazonaws.com|CreateStar|sky:star|responseElements.starArn|||tagging:TagResources(ResourceARNList)|sky:TagResource||guess|||",
 			"arn:aws:sky:eu-west-1:111122223333:star/s",
 		},
 		{
 			"not what it was made from", "nebula.amazonaws.com", "CopyStar", `{"source":"arn:aws:nebula:eu-west-1:111122223333:star/old"}`,
 			`{"a":"arn:aws:nebula:eu-west-1:111122223333:star/old","b":{"arn":"arn:aws:nebula:eu-west-1:111122223333:star/new"}}`,
-			"nebula|nebula.amazonaws.com|CopyStar|nebula:star|responseElements.b.arn|||nebula:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
+			"nebula|nebula.amazonaws.com|CopyStar|nebula:star|responseElements.b.arn|||tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
 			"arn:aws:nebula:eu-west-1:111122223333:star/new",
 		},
 		{
 			"a list", "nebula.amazonaws.com", "CreateStars", `{}`, `{"stars":[{"arn":"arn:aws:nebula:eu-west-1:111122223333:star/1"},{"arn":"arn:aws:nebula:eu-west-1:111122223333:star/2"}]}`,
-			"nebula|nebula.amazonaws.com|CreateStars|nebula:stars|responseElements.stars[].arn|||nebula:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
+			"nebula|nebula.amazonaws.com|CreateStars|nebula:stars|responseElements.stars[].arn|||tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||",
 			"arn:aws:nebula:eu-west-1:111122223333:star/1",
 		},
 		{
@@ -83,7 +83,7 @@ func TestSuggest(t *testing.T) {
 		},
 		{
 			"nothing that names it", "nebula.amazonaws.com", "CreateStar", `null`, `null`,
-			"nebula|nebula.amazonaws.com|CreateStar|nebula:star||||nebula:TagResource(resourceArn)¦tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||", "",
+			"nebula|nebula.amazonaws.com|CreateStar|nebula:star||||tagging:TagResources(ResourceARNList)|nebula:TagResource||guess|||", "",
 		},
 		{"what makes nothing", "nebula.amazonaws.com", "DescribeStars", `{}`, `{}`, "", ""},
 		{"a name that is none", "nebula.amazonaws.com", "Create\tStar|Planet", `{}`, `{}`, "", ""},

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/autotagd/autotagd/pkg/resource"
+	"github.com/autotagd/autotagd/pkg/tagapi"
 )
 
 // columns of a table, in order.
@@ -58,7 +59,7 @@ func (e *RowError) Error() string {
 func (e *RowError) Unwrap() error { return e.Err }
 
 // readTable reads the i-th extra table, counted from 0. A reader with a Name method, such as a file, is called by it in errors.
-func readTable(i int, r io.Reader) ([]*Row, Errors) {
+func readTable(i int, r io.Reader, calls *tagapi.Table) ([]*Row, Errors) {
 	name := fmt.Sprintf("extra catalog %d", i+1)
 	if named, ok := r.(interface{ Name() string }); ok {
 		name = named.Name()
@@ -70,12 +71,12 @@ func readTable(i int, r io.Reader) ([]*Row, Errors) {
 	if len(b) > maxTableBytes {
 		return nil, Errors{{name, 0, fmt.Errorf("more than %d MB; want a table of a few rows", maxTableBytes>>20)}}
 	}
-	return parseTable(name, string(b), true)
+	return parseTable(name, string(b), calls)
 }
 
-// parseTable reads a table. It returns rows with mistakes too, as long as their columns can be told apart. Without thorough
-// it leaves cells unread that are not needed yet, and takes their form on trust. Rows keep parts of s.
-func parseTable(name, s string, thorough bool) ([]*Row, Errors) {
+// parseTable reads a table. It returns rows with mistakes too, as long as their columns can be told apart. It is thorough where it
+// is given the calls that there are; without, it leaves cells unread that are not needed yet, and takes their form on trust. Rows keep parts of s.
+func parseTable(name, s string, thorough *tagapi.Table) ([]*Row, Errors) {
 	rows := make([]*Row, 0, strings.Count(s, "\n"))
 	var bad Errors
 	number, headed := 0, false
@@ -93,8 +94,8 @@ func parseTable(name, s string, thorough bool) ([]*Row, Errors) {
 			continue
 		}
 		row, errs := parseRow(line)
-		if thorough && row != nil {
-			errs = append(errs, row.check(line)...)
+		if thorough != nil && row != nil {
+			errs = append(errs, row.check(line, thorough)...)
 		}
 		for _, err := range errs {
 			bad = append(bad, &RowError{name, number, err})
@@ -157,7 +158,7 @@ func parseRow(line string) (*Row, []error) {
 
 // check returns what is wrong with the row beside what parseRow finds: the form of its names, which go into log lines,
 // metrics and policies, and its cells.
-func (row *Row) check(line string) []error {
+func (row *Row) check(line string, calls *tagapi.Table) []error {
 	var bad []error
 	if !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return r != '\t' && !unicode.IsPrint(r) }) {
 		bad = append(bad, errors.New("a character that cannot be printed; want text in UTF-8"))
@@ -176,7 +177,7 @@ func (row *Row) check(line string) []error {
 	each([]string{row.ResourceType}, func(s string) bool { return strings.Contains(s, ":") && isName(s, "_-.:/") }, "type", "a CloudFormation type, as AWS::S3::Bucket, or prefix:type")
 	each(strings.Split(row.IAMAction, "+"), isAction, "iam_action", `service:Action, several joined by "+"`)
 	_, err := row.rules()
-	return append(bad, apart(err)...)
+	return append(append(bad, apart(err)...), row.checkCalls(calls)...)
 }
 
 // apart takes errors that were joined apart again.

@@ -37,9 +37,10 @@ type API struct {
 	DescribeImages    func(context.Context, *ec2.DescribeImagesInput, ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error)
 	TagResources      func(context.Context, *tagging.TagResourcesInput, ...func(*tagging.Options)) (*tagging.TagResourcesOutput, error)
 	GetResources      func(context.Context, *tagging.GetResourcesInput, ...func(*tagging.Options)) (*tagging.GetResourcesOutput, error)
-	// IAMTags reads all tags of an IAM resource, which GetResources never lists; known is false for a kind that it can't read.
-	// It may be nil, which reads none.
-	IAMTags func(ctx context.Context, arn string) (tags map[string]string, known bool, err error)
+	// OwnTag and OwnTags are the services' own calls, for kinds that TagResources can't tag or GetResources never lists: one
+	// writes tags on a resource, the other reads all that it has. Both may be nil: then there are none.
+	OwnTag  func(ctx context.Context, service string, call resource.Call, tags []resource.Tag) error
+	OwnTags func(ctx context.Context, service string, call resource.Call) (map[string]string, error)
 }
 
 // Options is what a Tagger needs. API and Report are required; a zero duration, rate or count means its default.

@@ -69,7 +69,9 @@ type group struct {
 // the middle of it would measure the share of a few.
 type round struct{ total, left, ended int }
 
-func (t *Tagger) groupOf(k groupKey, now time.Time) *group {
+func (t *Tagger) groupOf(j resource.Job, now time.Time) *group {
+	api := jobAPI(j)
+	k := groupKey{j.Event.Scope, j.Resource.Scope, api, cmp.Or(j.Resource.IAMAction, string(api))}
 	g := t.groups[k]
 	if g == nil {
 		g = &group{groupKey: k, members: map[*task]struct{}{}}
@@ -77,6 +79,41 @@ func (t *Tagger) groupOf(k groupKey, now time.Time) *group {
 	}
 	g.used = now
 	return g
+}
+
+// regroup moves a task that is in hand to the group of the call that it is to be tried by now.
+func (t *Tagger) regroup(tk *task, now time.Time) {
+	old, g := tk.group, t.groupOf(tk.job, now)
+	if g == old {
+		return
+	}
+	delete(old.members, tk)
+	g.members[tk] = struct{}{}
+	if tk.stored {
+		old.stored--
+		g.stored++
+		if tk.denied {
+			old.storedDenied--
+			g.storedDenied++
+		}
+	}
+	if r := tk.round; r != nil { // says nothing of the old call any more
+		tk.round = nil
+		r.total--
+		t.leaveRound(old, r)
+	}
+	tk.group = g
+}
+
+// leaveRound counts a task out of the round that its group makes.
+func (t *Tagger) leaveRound(g *group, r *round) {
+	if r.left--; r.left > 0 {
+		return
+	}
+	g.round = nil
+	if r.total > 0 && r.ended*2 >= r.total {
+		t.replay(g)
+	}
 }
 
 // isDenied says that the action is denied, not just here and there.
@@ -161,16 +198,10 @@ func (t *Tagger) conclude(d decision) {
 	t.letGo(tk, now)
 	if r := tk.round; r != nil {
 		tk.round = nil
-		r.left--
 		if !d.wait && d.result.Outcome.Kind != resource.Missed {
 			r.ended++
 		}
-		if r.left == 0 {
-			g.round = nil
-			if r.ended*2 >= r.total {
-				t.replay(g)
-			}
-		}
+		t.leaveRound(g, r)
 	}
 	tk.probe, tk.alone = false, false
 	for _, j := range d.result.Expanded {
@@ -335,7 +366,7 @@ func (t *Tagger) relieve(scope event.Scope) {
 			continue
 		}
 		failing := g.failures >= relieveAt // one failure may be a hiccup
-		if !failing && !t.slow(k) {
+		if !failing && !t.slow(g) {
 			continue
 		}
 		for tk := range g.members {
@@ -348,18 +379,24 @@ func (t *Tagger) relieve(scope event.Scope) {
 }
 
 // slow reports whether throttles have left little of the rate of one of the calls that the group's Jobs take.
-func (t *Tagger) slow(k groupKey) bool {
-	calls := []resource.TagAPI{k.api}
-	switch k.api {
+func (t *Tagger) slow(g *group) bool {
+	calls := []resource.TagAPI{g.api}
+	switch g.api {
 	case resource.EC2CreateTags:
 		calls = append(calls, describeTags)
 	case resource.TagResources:
-		calls = append(calls, getResources, iamTags)
+		calls = append(calls, getResources)
 	case describeVolumes:
 		calls = append(calls, describeInstances)
 	}
+	for tk := range g.members { // of one action, and so of one service
+		if call := tk.job.Resource.OwnCall(); call != nil && readsAlone(tk.job.Resource) {
+			calls = append(calls, call.Read)
+		}
+		break
+	}
 	return slices.ContainsFunc(calls, func(api resource.TagAPI) bool {
-		l := t.limiters[laneKey{k.place, api}]
+		l := t.limiters[laneKey{g.place, api}]
 		return l != nil && l.slow()
 	})
 }

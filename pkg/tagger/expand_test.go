@@ -83,7 +83,7 @@ func TestExpandLaunch(t *testing.T) {
 				want = "kept"
 			}
 			w.want(j, want)
-			if j.Event != e.Event || j.Owner != "ann" || !j.Resource.TagAPI.Supported() || j.Resource.Service != "ec2" || j.Resource.IAMAction != "ec2:CreateTags" {
+			if j.Event != e.Event || j.Owner != "ann" || j.Resource.TagAPI != resource.EC2CreateTags || j.Resource.Service != "ec2" || j.Resource.IAMAction != "ec2:CreateTags" {
 				t.Errorf("found Job %+v", j)
 			}
 		}

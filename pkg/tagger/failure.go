@@ -144,8 +144,11 @@ func (r *run) one(tk *task, c class, text string) {
 		r.decide(tk, r.outcome(tk, resource.Missed, resource.TagLimit, cut(text)))
 	case classInvalid:
 		// Some services say so of what they don't see yet.
-		if r.lane.api == resource.TagResources && !r.ripe(tk, now) {
+		if r.lane.api != resource.EC2CreateTags && !r.ripe(tk, now) {
 			r.fail(tk, resource.Invalid, text, now.Add(notFoundDelay), now)
+			return
+		}
+		if r.fallBack(tk, now) {
 			return
 		}
 		reason := resource.Invalid
@@ -155,6 +158,9 @@ func (r *run) one(tk *task, c class, text string) {
 		r.decide(tk, r.outcome(tk, resource.Missed, reason, cut(text)))
 	case classNotFound:
 		if r.ripe(tk, now) {
+			if r.fallBack(tk, now) {
+				return
+			}
 			if r.doubtful(tk) {
 				r.decide(tk, r.outcome(tk, resource.Missed, resource.Unresolved, "not found, and this form of ARN was never accepted: "+cut(text)))
 			} else {
@@ -168,6 +174,9 @@ func (r *run) one(tk *task, c class, text string) {
 			tk.unansweredAt = now
 		}
 		tk.unanswered++
+		if tk.unanswered > 1 && r.fallBack(tk, now) {
+			return
+		}
 		kind := form(tk.job.Resource)
 		enough := tk.unanswered >= unansweredAttempts && now.Sub(tk.unansweredAt) >= unansweredSpan
 		if !r.memory.proven[kind] && (enough || r.memory.refused[kind]) {
@@ -179,7 +188,11 @@ func (r *run) one(tk *task, c class, text string) {
 	case classThrottled, classUnavailable, classCredentials:
 		// The owning service's answer, handed through: its other resources do no better.
 		r.fail(tk, reasonOf(c), text, r.trouble(tk.group, now), now)
-	case classBusy, classDenied, classQuota, classRefused:
+	case classRefused:
+		if !r.fallBack(tk, now) {
+			r.fail(tk, reasonOf(c), text, next, now)
+		}
+	case classBusy, classDenied, classQuota:
 		r.fail(tk, reasonOf(c), text, next, now)
 	default:
 		panic(fmt.Sprintf("tagger: class %d", c))
@@ -200,7 +213,7 @@ func (t *Tagger) ripe(tk *task, now time.Time) bool {
 // doubtful reports whether the resource's id may be wrong rather than the resource gone.
 func (t *Tagger) doubtful(tk *task) bool {
 	res := tk.job.Resource
-	return res.Confidence == resource.Guess || res.TagAPI == resource.TagResources && !t.memory.proven[form(res)]
+	return res.Confidence == resource.Guess || res.TagAPI != resource.EC2CreateTags && res.ARN != "" && !t.memory.proven[form(res)]
 }
 
 // reasonOf returns the Reason of a Job that is given up after such failures.

@@ -1,6 +1,7 @@
 package tagger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -36,7 +37,9 @@ type thing struct {
 	visible time.Time // eventual consistency: not found before
 	code    string    // every attempt to tag it fails with this code
 	status  int32
-	busy    time.Time // IncorrectState until then
+	busy    time.Time         // IncorrectState until then
+	only    []resource.TagAPI // the calls that know such a thing; all if there are none
+	refusal string            // the code with which TagResources says that it doesn't
 }
 
 // fakeAWS keeps resources and their tags. It fails the test when a call breaks AWS's limits.
@@ -50,7 +53,7 @@ type fakeAWS struct {
 	images    map[string]ec2types.Image
 	calls     []fakeCall
 	latency   time.Duration
-	iamError  error // of reading IAM's tags
+	ownError  error // of reading tags by a service's own call
 	pageSize  int   // of all descriptions
 	readLag   time.Duration
 	mute      bool // messages name no ids
@@ -173,19 +176,11 @@ func (f *fakeAWS) api(scope event.Scope) (API, error) {
 		DescribeTags: func(ctx context.Context, in *ec2.DescribeTagsInput, _ ...func(*ec2.Options)) (*ec2.DescribeTagsOutput, error) {
 			return f.describeTags(ctx, scope, in)
 		},
-		IAMTags: func(ctx context.Context, arn string) (map[string]string, bool, error) {
-			if err := f.enter(ctx, fakeCall{api: iamTags, scope: scope, names: []string{arn}}); err != nil {
-				return nil, false, err
-			}
-			switch {
-			case strings.Contains(arn, ":group/"):
-				return nil, false, nil
-			case f.iamError != nil:
-				return nil, true, f.iamError
-			case f.tagsOf(arn) == nil:
-				return nil, true, apiError("NoSuchEntity", "no such role")
-			}
-			return f.tagsOf(arn), true, nil
+		OwnTag: func(ctx context.Context, _ string, call resource.Call, tags []resource.Tag) error {
+			return f.ownTag(ctx, scope, call, tags)
+		},
+		OwnTags: func(ctx context.Context, _ string, call resource.Call) (map[string]string, error) {
+			return f.ownTags(ctx, scope, call)
 		},
 		TagResources: func(ctx context.Context, in *tagging.TagResourcesInput, _ ...func(*tagging.Options)) (*tagging.TagResourcesOutput, error) {
 			return f.tagResources(ctx, scope, in)
@@ -375,6 +370,12 @@ func (f *fakeAWS) tagResources(ctx context.Context, scope event.Scope, in *taggi
 	var good []string
 	for _, arn := range c.names {
 		code, status := f.trouble(arn)
+		if th := f.things[arn]; code == "" && !th.knows(resource.TagResources) {
+			code, status = cmp.Or(th.refusal, "InternalServiceException"), 500
+			if th.refusal != "" && th.refusal != "InternalServiceException" {
+				status = 400
+			}
+		}
 		switch code {
 		case "":
 			good = append(good, arn)
@@ -576,6 +577,9 @@ func arnJob(arn, owner string) resource.Job {
 		j.Resource = resource.Resource{
 			ARN: arn, ID: arn[strings.LastIndex(arn, ":")+1:], Type: "type of " + service, Service: service, Scope: paris,
 			TagAPI: resource.TagResources, IAMAction: service + ":TagResource", Confidence: resource.Verified,
+		}
+		if service == "iam" && !strings.Contains(arn, ":group/") {
+			j.Resource.Own = []resource.Call{own("iam:TagRole", arn)}
 		}
 	})
 }

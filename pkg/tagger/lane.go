@@ -53,8 +53,10 @@ func maxBatch(api resource.TagAPI) int {
 		return 1000
 	case resource.TagResources:
 		return 20
+	case describeVolumes, describeImages:
+		return maxFilterValues
 	}
-	return maxFilterValues
+	return 1
 }
 
 func (t *Tagger) enqueue(tk *task, now time.Time) {

@@ -19,6 +19,8 @@ const (
 type memory struct {
 	proven  map[string]bool // ARN forms that AWS accepted
 	refused map[string]bool // kinds that TagResources gave no answer for, often enough
+	// own are the calls that tag kinds which TagResources refused.
+	own     map[string]resource.TagAPI
 	written map[resourceKey]writing
 }
 
@@ -30,7 +32,7 @@ type writing struct {
 }
 
 func newMemory() memory {
-	return memory{proven: map[string]bool{}, refused: map[string]bool{}, written: map[resourceKey]writing{}}
+	return memory{proven: map[string]bool{}, refused: map[string]bool{}, own: map[string]resource.TagAPI{}, written: map[resourceKey]writing{}}
 }
 
 // form names the way a resource's ARN is built.

@@ -31,7 +31,7 @@ func fresh(tasks []*task) bool {
 func (r *run) read(ctx context.Context, tasks []*task) error {
 	var need []*task
 	for _, tk := range tasks {
-		if r.mustRead(tk) && !isUnlisted(tk) {
+		if r.mustRead(tk) && !readsAlone(tk.job.Resource) {
 			need = append(need, tk)
 		}
 	}
@@ -47,60 +47,6 @@ func (r *run) read(ctx context.Context, tasks []*task) error {
 		return nil
 	}
 	return r.getResources(ctx, need)
-}
-
-func isUnlisted(tk *task) bool {
-	return tk.job.Resource.TagAPI == resource.TagResources && unlisted[tk.job.Resource.Service]
-}
-
-// readUnlisted reads, one by one, the tags of resources that GetResources never lists. It returns the part without those
-// where that failed, and without those that have no such read where a blind write would risk somebody's tags.
-func (r *run) readUnlisted(ctx context.Context, tasks []*task) []*task {
-	var left []*task
-	for _, tk := range tasks {
-		tk.existing, tk.readAt = nil, time.Time{}
-		if !isUnlisted(tk) || !r.mustRead(tk) {
-			left = append(left, tk)
-			continue
-		}
-		known, err := r.iamTags(ctx, tk)
-		switch {
-		case err != nil:
-			r.failed([]*task{tk}, err)
-		case known:
-			left = append(left, tk)
-		case tk.job.Upsert:
-			r.end(tk, resource.Kept, "", "its tags can't be read in this release, and this event need not have made it")
-		case r.opts.Now().Sub(tk.job.Event.Time) > unreadableAge:
-			r.end(tk, resource.Kept, "", "its tags can't be read in this release, and the event is older than a day")
-		default:
-			left = append(left, tk)
-		}
-	}
-	return left
-}
-
-// iamTags reads the tags of one IAM resource; known is false for a kind that has no such read.
-func (r *run) iamTags(ctx context.Context, tk *task) (known bool, err error) {
-	if r.api.IAMTags == nil || tk.job.Resource.Service != "iam" {
-		return false, nil
-	}
-	type answer struct {
-		tags  map[string]string
-		known bool
-	}
-	at := time.Time{}
-	read := func(ctx context.Context, arn *string, _ ...func(*struct{})) (*answer, error) {
-		at = time.Now()
-		tags, known, err := r.api.IAMTags(ctx, *arn)
-		return &answer{tags, known}, err
-	}
-	out, err := call(ctx, r, iamTags, false, read, &tk.job.Resource.ARN)
-	if err != nil || !out.known {
-		return false, err
-	}
-	tk.existing, tk.readAt = out.tags, at
-	return true, nil
 }
 
 // describeTags reads the wanted keys of EC2 resources, whose tag set is the same.

@@ -42,8 +42,8 @@ const (
 	unreadableAge = 24 * time.Hour
 )
 
-// unlisted are the services whose resources GetResources never shows, though TagResources tags them. IAM's own calls read its
-// tags; of the others is known only what the record gives as those of creation.
+// unlisted are the services whose resources GetResources never shows, though TagResources tags them: see
+// https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/supported-services.html. Their own calls read their tags.
 var unlisted = map[string]bool{"iam": true, "autoscaling": true}
 
 // backoff returns the jittered wait after the nth failure in a row.
@@ -149,7 +149,7 @@ type plan struct {
 
 // mustRead reports whether the tags of the task's resource have to be known before it is written.
 func (r *run) mustRead(tk *task) bool {
-	return tk.job.Upsert || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !r.opts.Overwrite(tag.Key) })
+	return tk.job.Upsert || replaces(tk.job.Resource) != "" || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !r.opts.Overwrite(tag.Key) })
 }
 
 // plan compares the wanted tags with those that are there. The caller holds the lock.
@@ -208,7 +208,7 @@ func (r *run) tag(ctx context.Context, tasks []*task) {
 			return
 		}
 	}
-	if tasks = r.readUnlisted(ctx, tasks); len(tasks) == 0 {
+	if tasks = r.readAlone(ctx, tasks); len(tasks) == 0 {
 		return
 	}
 	if err := r.read(ctx, tasks); err != nil {
@@ -300,6 +300,9 @@ func (r *run) write(ctx context.Context, set []*task) error {
 		r.wrote(set)
 		return nil
 	}
+	if r.lane.api.Own() {
+		return r.writeOwn(ctx, set[0])
+	}
 	in := &tagging.TagResourcesInput{ResourceARNList: names, Tags: map[string]string{}}
 	for _, tag := range tags {
 		in.Tags[tag.Key] = tag.Value
@@ -342,6 +345,9 @@ func (r *run) wrote(set []*task) {
 	for _, tk := range set {
 		r.metrics.tagged(tk.job, awsNow)
 		r.memory.prove(tk.job.Resource)
+		if slices.Contains(tk.refusedBy, resource.TagResources) {
+			r.memory.own[form(tk.job.Resource)] = r.lane.api
+		}
 		r.memory.wrote(tk, now)
 		r.worked(tk, now)
 		if len(tk.plan.kept) > 0 {

@@ -243,14 +243,14 @@ func TestUnlistedKinds(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				f := newFake(t)
 				if tt.err != "" {
-					f.iamError = apiError(tt.err, "no")
+					f.ownError = apiError(tt.err, "no")
 				}
 				w := start(t, f, func(o *Options) {
 					o.Overwrite = func(string) bool { return tt.all }
 					if tt.none {
 						o.API = func(s event.Scope) (API, error) {
 							api, err := f.api(s)
-							api.IAMTags = nil
+							api.OwnTags = nil
 							return api, err
 						}
 					}
@@ -299,7 +299,8 @@ func TestJobsThatNoCallIsMadeFor(t *testing.T) {
 			j.Expand, j.ExpandIDs = resource.ExpandInstanceVolumes, []string{"i-1", "*"}
 		}, "missed/unresolved"},
 		{"no ARN", func(j *resource.Job) { j.Resource.TagAPI, j.Resource.ARN = resource.TagResources, "" }, "missed/unresolved"},
-		{"own API", func(j *resource.Job) { j.Resource.TagAPI = "sqs:TagQueue" }, "missed/unsupported"},
+		{"own API without its parameters", func(j *resource.Job) { j.Resource.TagAPI = "sqs:TagQueue" }, "missed/unresolved"},
+		{"own API with a bad one", func(j *resource.Job) { j.Resource = ownJob("q\x00", "ann").Resource }, "missed/unresolved"},
 		{"no API", func(j *resource.Job) { j.Resource.TagAPI = resource.NoTagAPI }, "missed/unsupported"},
 		{"no tags", func(j *resource.Job) { j.Tags = nil }, "skipped"},
 		{"a key of AWS's", func(j *resource.Job) { j.Tags = []resource.Tag{{Key: "AWS:x", Value: "y"}} }, "missed/invalid"},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,11 +30,12 @@ type task struct {
 	notFoundSince time.Time
 	unanswered    int // attempts that TagResources had no answer for, and since when
 	unansweredAt  time.Time
-	retried       bool // travels with others that failed before, so as not to spoil a fresh batch
-	alone         bool // travels alone, to find out
-	probe         bool // its success sets all that wait free
-	stored        bool // reported as Deferred; never again
-	denied        bool // stored for access_denied
+	refusedBy     []resource.TagAPI // calls that this kind of resource is none for
+	retried       bool              // travels with others that failed before, so as not to spoil a fresh batch
+	alone         bool              // travels alone, to find out
+	probe         bool              // its success sets all that wait free
+	stored        bool              // reported as Deferred; never again
+	denied        bool              // stored for access_denied
 	deferrals     int
 	tried         bool      // by this process
 	sounded       time.Time // when it was last tried alone and failed
@@ -79,7 +81,6 @@ const (
 	describeImages    resource.TagAPI = "ec2:DescribeImages"
 	describeTags      resource.TagAPI = "ec2:DescribeTags"
 	getResources      resource.TagAPI = "tagging:GetResources"
-	iamTags           resource.TagAPI = "iam:ListTags" // ListRoleTags, ListUserTags, ...
 )
 
 func jobAPI(j resource.Job) resource.TagAPI {
@@ -92,16 +93,26 @@ func jobAPI(j resource.Job) resource.TagAPI {
 	return j.Resource.TagAPI
 }
 
-// target is what the API calls the resource.
+// target is what the API calls the resource: for EC2 its id, else its ARN. Where that isn't known, a service's own call has
+// other names for it, and the target is one of ours.
 func target(r resource.Resource) string {
-	if r.TagAPI == resource.EC2CreateTags {
+	switch {
+	case r.TagAPI == resource.EC2CreateTags:
 		return r.ID
+	case r.ARN == "" && r.TagAPI.Own() && r.ID != "":
+		return r.Service + " " + r.Type + " " + r.ID
 	}
 	return r.ARN
 }
 
 func (t *Tagger) newTask(j resource.Job, now time.Time) *task {
 	t.seq++
+	if api := t.memory.own[form(j.Resource)]; api != "" && j.Resource.TagAPI == resource.TagResources {
+		j.Resource.TagAPI = api
+		if j.Resource.OwnCall() == nil {
+			j.Resource.TagAPI = resource.TagResources
+		}
+	}
 	tk := &task{job: j, seq: t.seq, arrived: now, key: resourceKey{j.Resource.Scope, target(j.Resource)}}
 	if j.Expand != resource.ExpandNone {
 		tk.key.name = j.Key() // described, not written: nothing to keep in order
@@ -111,11 +122,7 @@ func (t *Tagger) newTask(j resource.Job, now time.Time) *task {
 		fmt.Fprintf(&b, "%d:%s%d:%s", len(tag.Key), tag.Key, len(tag.Value), tag.Value)
 	}
 	tk.tags = b.String()
-	action := j.Resource.IAMAction
-	if action == "" {
-		action = string(jobAPI(j))
-	}
-	tk.group = t.groupOf(groupKey{j.Event.Scope, j.Resource.Scope, jobAPI(j), action}, now)
+	tk.group = t.groupOf(j, now)
 	return tk
 }
 
@@ -345,17 +352,20 @@ func unfit(j resource.Job) (resource.OutcomeKind, resource.Reason, string) {
 	if len(j.Tags) == 0 {
 		return resource.Skipped, "", "no tags to write"
 	}
-	if !j.Resource.TagAPI.Supported() {
-		return resource.Missed, resource.Unsupported, fmt.Sprintf("tag API %q is not one of this release", j.Resource.TagAPI)
+	if j.Resource.TagAPI == resource.NoTagAPI || j.Resource.TagAPI == "" {
+		return resource.Missed, resource.Unsupported, "there is no call that tags it"
 	}
 	name := target(j.Resource)
+	call := j.Resource.OwnCall()
 	switch {
-	case name == "":
+	case name == "" || call == nil && j.Resource.TagAPI.Own():
 		return resource.Missed, resource.Unresolved, "the record has no usable id"
 	case j.Resource.TagAPI == resource.EC2CreateTags && !plain(name, 64):
 		return resource.Missed, resource.Unresolved, "the record's id is none that AWS gives"
-	case len(name) > maxARNBytes || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }):
+	case !printable(name):
 		return resource.Missed, resource.Unresolved, "the record's ARN is none that AWS gives"
+	case call != nil && slices.ContainsFunc(slices.Collect(maps.Values(call.Params)), func(v string) bool { return v == "" || !printable(v) }):
+		return resource.Missed, resource.Unresolved, "the record's name of the resource is none that AWS gives"
 	case len(j.Tags) > maxTags:
 		return resource.Missed, resource.Invalid, "more than 50 tags"
 	}
@@ -366,6 +376,11 @@ func unfit(j resource.Job) (resource.OutcomeKind, resource.Reason, string) {
 		}
 	}
 	return "", "", ""
+}
+
+// printable reports whether s can be an ARN, or a name that AWS lets people give.
+func printable(s string) bool {
+	return len(s) <= maxARNBytes && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError })
 }
 
 // plain reports whether s can be an account, a Region or an id that AWS made: letters, digits and hyphens, so many at most.
