@@ -106,7 +106,9 @@ func NewPlanner(cfg *config.Config, cat *catalog.Catalog, people *directory.File
 	if err != nil {
 		return nil, fmt.Errorf("tags and filters: %w", err)
 	}
-	return &Planner{Catalog: cat, Identity: resolver, Directory: people, Rules: compiled}, nil
+	return &Planner{
+		Catalog: cat, Identity: resolver, Directory: people, Rules: compiled, PropagateAtLaunch: cfg.Tagging.PropagateAtLaunch,
+	}, nil
 }
 
 // New builds a Daemon around planner. It makes no call and starts nothing.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -19,6 +20,8 @@ type Planner struct {
 	Identity  *identity.Resolver
 	Directory *directory.File // nil: none
 	Rules     *rules.Rules
+	// PropagateAtLaunch has Auto Scaling put an Auto Scaling group's tags on the instances that it launches from now on, too.
+	PropagateAtLaunch bool
 }
 
 // Plan is what is to be done about one Record.
@@ -66,6 +69,9 @@ func (p *Planner) Plan(r *event.Record, ref resource.EventRef) Plan {
 	var tags []resource.Tag // of the first resource that is tagged: what Expand finds gets the same
 	for _, res := range found.Resources {
 		job := resource.Job{Event: ref, Resource: res, Owner: plan.Owner.Name, Upsert: found.Upsert}
+		if p.PropagateAtLaunch {
+			propagate(&job.Resource)
+		}
 		decision := p.decide(&plan, r, res)
 		switch {
 		case decision.Skip != "":
@@ -109,6 +115,23 @@ func (p *Planner) unnamed(plan *Plan, r *event.Record, ref resource.EventRef) {
 		return
 	}
 	plan.end(job, resource.Missed, plan.Found.Problem, plan.Found.Detail)
+}
+
+// propagateParam is the parameter of autoscaling:CreateOrUpdateTags by which an Auto Scaling group hands a tag on.
+const propagateParam = "Tags[].PropagateAtLaunch"
+
+// propagate has tags handed on by a resource whose tag call can do that: TagResources can't.
+func propagate(res *resource.Resource) {
+	for i, call := range res.Own {
+		if _, can := call.Params[propagateParam]; can {
+			call.Params = maps.Clone(call.Params)
+			call.Params[propagateParam] = "true"
+			res.Own = slices.Clone(res.Own)
+			res.Own[i] = call
+			res.TagAPI = call.API
+			return
+		}
+	}
 }
 
 // why says in words what catalog.Problem found.

@@ -33,3 +33,16 @@ func TestIDsInListsAreLookedAt(t *testing.T) {
 		}
 	}
 }
+
+// A row without a tag call says why.
+func TestRowsWithoutATagCallSayWhy(t *testing.T) {
+	rows, err := parseTable("catalog.tsv", table, tagapi.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row.cells.tagAPIs == "none" && row.Note == "" {
+			t.Errorf("line %d: %s of %s has no tag call, and no note says why", row.Line, row.EventNames[0], row.Services[0])
+		}
+	}
+}

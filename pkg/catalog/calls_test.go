@@ -1,0 +1,176 @@
+package catalog_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/autotagd/autotagd/pkg/catalog"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// What the services' own calls know a resource by, where that is something else than its ARN, and where it lives.
+func TestServicesThatNeedCare(t *testing.T) {
+	c := load(t)
+	type params = map[string]string
+	for _, tt := range []struct {
+		name, event, region string
+		request, response   string
+		want                []params // one for each own call of the row, in its order
+		scope               string
+	}{
+		{
+			"a bucket: by S3 Control, which adds tags, then by name", "s3:CreateBucket", "eu-west-1", `{"bucketName":"b"}`, `null`,
+			[]params{{"AccountId": "111122223333", "ResourceArn": "arn:aws:s3:::b"}, {"Bucket": "b"}},
+			"eu-west-1",
+		},
+		{
+			"a bucket elsewhere", "s3:CreateBucket", "us-east-1", `{"bucketName":"b","CreateBucketConfiguration":{"LocationConstraint":"EU"}}`, `null`,
+			[]params{{"AccountId": "111122223333", "ResourceArn": "arn:aws:s3:::b"}, {"Bucket": "b"}},
+			"eu-west-1",
+		},
+		{
+			"an Auto Scaling group: in each tag", "autoscaling:CreateAutoScalingGroup", "eu-west-1", `{"autoScalingGroupName":"g"}`, `null`,
+			[]params{{"Tags[].ResourceId": "g", "Tags[].ResourceType": "auto-scaling-group", "Tags[].PropagateAtLaunch": "false"}},
+			"eu-west-1",
+		},
+		{
+			"a queue: by URL", "sqs:CreateQueue", "eu-west-1", `{"queueName":"q"}`, `{"queueUrl":"https://sqs.eu-west-1.amazonaws.com/111122223333/q"}`,
+			[]params{{"QueueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/q"}},
+			"eu-west-1",
+		},
+		{
+			"a queue in China", "sqs:CreateQueue", "cn-north-1", `{"queueName":"q"}`, `null`,
+			[]params{{"QueueUrl": "https://sqs.cn-north-1.amazonaws.com.cn/111122223333/q"}},
+			"cn-north-1",
+		},
+		{
+			"a hosted zone: by its bare id", "route53:CreateHostedZone", "us-east-1", `{}`, `{"hostedZone":{"id":"/hostedzone/Z1"}}`,
+			[]params{{"ResourceType": "hostedzone", "ResourceId": "Z1"}},
+			"us-east-1",
+		},
+		{
+			"a health check", "route53:CreateHealthCheck", "us-east-1", `{}`, `{"healthCheck":{"id":"0a1b"}}`,
+			[]params{{"ResourceType": "healthcheck", "ResourceId": "0a1b"}},
+			"us-east-1",
+		},
+		{
+			"a log group: without the asterisk", "logs:CreateLogGroup", "eu-west-1", `{"logGroupName":"/aws/lambda/f"}`, `null`,
+			[]params{{"resourceArn": "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/f"}},
+			"eu-west-1",
+		},
+		{
+			"a role: by name, without the path", "iam:CreateRole", "us-east-1", `{"roleName":"deploy","path":"/team/x/"}`, `{"role":{"roleName":"deploy","arn":"arn:aws:iam::111122223333:role/team/x/deploy"}}`,
+			[]params{{"RoleName": "deploy"}},
+			"us-east-1",
+		},
+		{
+			"a user with a path", "iam:CreateUser", "us-east-1", `{"userName":"ann","path":"/a/"}`, `{"user":{"userName":"ann","arn":"arn:aws:iam::111122223333:user/a/ann"}}`,
+			[]params{{"UserName": "ann"}},
+			"us-east-1",
+		},
+		{
+			"a policy: by ARN", "iam:CreatePolicy", "us-east-1", `{"policyName":"read"}`, `{"policy":{"policyName":"read","arn":"arn:aws:iam::111122223333:policy/team/read"}}`,
+			[]params{{"PolicyArn": "arn:aws:iam::111122223333:policy/team/read"}},
+			"us-east-1",
+		},
+		{
+			"a replica key: in its own Region", "kms:ReplicateKey", "us-east-1", `{}`, `{"replicaKeyMetadata":{"keyId":"mrk-1","arn":"arn:aws:kms:eu-west-1:111122223333:key/mrk-1"}}`,
+			[]params{{"KeyId": "mrk-1"}},
+			"eu-west-1",
+		},
+		{
+			"a parameter: with its slash", "ssm:PutParameter", "eu-west-1", `{"name":"/a/b"}`, `{"version":1}`,
+			[]params{{"ResourceType": "Parameter", "ResourceId": "/a/b"}},
+			"eu-west-1",
+		},
+		{
+			"a document", "ssm:CreateDocument", "eu-west-1", `{"name":"d"}`, `{"documentDescription":{"name":"d"}}`,
+			[]params{{"ResourceType": "Document", "ResourceId": "d"}},
+			"eu-west-1",
+		},
+		{
+			"an accelerator", "globalaccelerator:CreateAccelerator", "us-west-2", `{}`, `{"accelerator":{"acceleratorArn":"arn:aws:globalaccelerator::111122223333:accelerator/a"}}`,
+			[]params{{"ResourceArn": "arn:aws:globalaccelerator::111122223333:accelerator/a"}},
+			"us-west-2",
+		},
+		{
+			"a project: by name", "codebuild:CreateProject", "eu-west-1", `{"name":"p"}`, `{"project":{"name":"p","arn":"arn:aws:codebuild:eu-west-1:111122223333:project/p"}}`,
+			[]params{{"name": "p"}},
+			"eu-west-1",
+		},
+		{
+			"a permission set: with its instance", "sso:CreatePermissionSet", "eu-west-1", `{"instanceArn":"arn:aws:sso:::instance/ssoins-1","name":"p"}`, `{"permissionSet":{"permissionSetArn":"arn:aws:sso:::permissionSet/ssoins-1/ps-1"}}`,
+			[]params{{"ResourceArn": "arn:aws:sso:::permissionSet/ssoins-1/ps-1", "InstanceArn": "arn:aws:sso:::instance/ssoins-1"}},
+			"eu-west-1",
+		},
+		{
+			"a vault: with its account", "glacier:CreateVault", "eu-west-1", `{"vaultName":"v"}`, `null`,
+			[]params{{"accountId": "111122223333", "vaultName": "v"}},
+			"eu-west-1",
+		},
+		{
+			"GovCloud's ARNs", "sns:CreateTopic", "us-gov-west-1", `{"name":"t"}`, `{"topicArn":"arn:aws-us-gov:sns:us-gov-west-1:111122223333:t"}`,
+			[]params{{"ResourceArn": "arn:aws-us-gov:sns:us-gov-west-1:111122223333:t"}},
+			"us-gov-west-1",
+		},
+		{
+			"a call that lacks what it takes", "sso:CreatePermissionSet", "eu-west-1", `{}`, `{"permissionSet":{"permissionSetArn":"arn:aws:sso:::permissionSet/ssoins-1/ps-1"}}`,
+			nil, "eu-west-1",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			service, event, _ := strings.Cut(tt.event, ":")
+			r := parse(t, `{"eventSource":"`+service+`.amazonaws.com","eventName":"`+event+`","awsRegion":"`+tt.region+`","recipientAccountId":"111122223333",`+
+				`"requestParameters":`+tt.request+`,"responseElements":`+tt.response+`}`)
+			result, ok := c.Resolve(r)
+			if !ok || len(result.Resources) != 1 {
+				t.Fatalf("%+v", result)
+			}
+			res := result.Resources[0]
+			var got []params
+			for _, call := range res.Own {
+				got = append(got, call.Params)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if res.Scope.Region != tt.scope {
+				t.Errorf("lives in %s, want %s", res.Scope.Region, tt.scope)
+			}
+		})
+	}
+}
+
+// Of what a call does beside tagging the catalog knows the rest: how it reads, and whether it replaces.
+func TestOwnCallsOfABucket(t *testing.T) {
+	result, _ := load(t).Resolve(record(t, "s3:CreateBucket", `{"bucketName":"b"}`, `null`))
+	res := result.Resources[0]
+	if res.TagAPI != resource.TagResources || catalog.Problem(res) != "" {
+		t.Errorf("%+v", res)
+	}
+	want := []resource.Call{
+		{API: "s3:TagResource", Params: map[string]string{"AccountId": "111122223333", "ResourceArn": "arn:aws:s3:::b"}, Read: "s3:ListTagsForResource"},
+		{API: "s3:PutBucketTagging", Params: map[string]string{"Bucket": "b"}, Read: "s3:GetBucketTagging", Replaces: "all"},
+	}
+	if diff := cmp.Diff(want, res.Own); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Nearly every row has a tag call that works, and the others say why they have none.
+func TestShareOfRowsWithATagCall(t *testing.T) {
+	c := load(t)
+	total, none := 0, 0
+	for _, p := range c.Pairs() {
+		total++
+		if p.TagAPI == resource.NoTagAPI {
+			none++
+		}
+	}
+	if share := 1 - float64(none)/float64(total); share < 0.97 {
+		t.Errorf("%.1f %% of %d event pairs have a tag call, want 97 %%", 100*share, total)
+	}
+	t.Logf("%d of %d event pairs have a tag call", total-none, total)
+}
