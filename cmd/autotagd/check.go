@@ -36,6 +36,9 @@ credentials and each permission that can be tried without changing anything.`,
 			if _, err := env.stdout.Write(effective); err != nil {
 				return err
 			}
+			for _, warning := range planner.Warnings() {
+				fmt.Fprintln(env.stderr, "autotagd: warning: "+warning)
+			}
 			if !tryAWS {
 				return nil
 			}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,16 +39,40 @@ func OpenDirectory(cfg *config.Config) (*directory.File, error) {
 	return f, err
 }
 
+// Warnings says what in the configuration is no mistake and does nothing all the same: attributes of owners that the
+// directory, as it stands, has no column for.
+func (p *Planner) Warnings() []string {
+	var columns []string
+	where := "there is no directory (directory.file)"
+	if p.Directory != nil {
+		columns = p.Directory.Current().Columns()
+		where = p.Directory.Path() + " has no such column"
+	}
+	var warnings []string
+	for _, name := range p.Rules.Attributes() {
+		if !slices.Contains(columns, name) {
+			warnings = append(warnings, "owner.attributes."+name+" gives nothing: "+where)
+		}
+	}
+	return warnings
+}
+
 // watchDirectory reads the directory again when its file changes, until ctx ends. Whatever becomes of the file, the last good
 // content stays in force: tags with an old department are better than none.
 func (d *Daemon) watchDirectory(ctx context.Context) {
 	file := d.planner.Directory
 	if file == nil {
+		for _, warning := range d.planner.Warnings() {
+			d.log.Warn(warning)
+		}
 		return
 	}
 	log := d.log.With(zap.String("file", file.Path()))
 	said := func(message string) {
 		log.Info(message, zap.Int("rows", file.Current().Rows()), zap.Strings("columns", file.Current().Columns()))
+		for _, warning := range d.planner.Warnings() {
+			log.Warn(warning)
+		}
 	}
 	said("directory read")
 	t := time.NewTicker(directoryLook)

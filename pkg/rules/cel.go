@@ -164,6 +164,34 @@ func expandHas(eh cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, 
 	return eh.NewCall(operators.NotEquals, arg, eh.NewLiteral(types.String(""))), nil
 }
 
+// attributesOf returns what the expression reads of owner.attributes, by name: a.b, a["b"], "b" in a.
+func attributesOf(checked *cel.Ast) []string {
+	const attributes = "owner.attributes"
+	is := func(e ast.Expr) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == attributes }
+	var names []string
+	literal := func(e ast.Expr) {
+		if s, ok := e.AsLiteral().(types.String); ok && e.Kind() == ast.LiteralKind {
+			names = append(names, string(s))
+		}
+	}
+	ast.PreOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.SelectKind:
+			if s := e.AsSelect(); is(s.Operand()) {
+				names = append(names, s.FieldName())
+			}
+		case ast.CallKind:
+			switch call := e.AsCall(); {
+			case call.FunctionName() == operators.Index && is(call.Args()[0]):
+				literal(call.Args()[1])
+			case call.FunctionName() == operators.In && is(call.Args()[1]):
+				literal(call.Args()[0])
+			}
+		}
+	}))
+	return names
+}
+
 // stringFunctions are those of CEL's strings extension that a tag value needs, under the same names. Their results are bounded.
 func stringFunctions() []cel.EnvOption {
 	str := cel.StringType

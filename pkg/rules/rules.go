@@ -52,6 +52,7 @@ type Rules struct {
 	services     []string
 	serviceOwned ServiceOwned
 	variables    map[string]func(*Input) any // by name; read only
+	attributes   []string
 }
 
 type compiledTag struct {
@@ -111,8 +112,13 @@ func Compile(o Options) (*Rules, error) {
 	if len(c.errs) > 0 {
 		return nil, errors.Join(c.errs...)
 	}
+	slices.Sort(c.attributes)
+	r.attributes = slices.Compact(c.attributes)
 	return r, nil
 }
+
+// Attributes returns which attributes of the owner the tags and filters name, as `owner.attributes.department`: sorted.
+func (r *Rules) Attributes() []string { return r.attributes }
 
 // Mistakes returns every *Error that Compile joined into err.
 func Mistakes(err error) []*Error {
@@ -230,9 +236,10 @@ func (r *Rules) Keys() []string {
 
 // compiler collects the mistakes of one Compile.
 type compiler struct {
-	env       *cel.Env
-	variables []variable
-	errs      []error
+	env        *cel.Env
+	variables  []variable
+	attributes []string
+	errs       []error
 }
 
 func (c *compiler) fail(p Part, index, offset int, what, want string) {
@@ -324,6 +331,7 @@ func (c *compiler) condition(index int, source string) filter {
 func (c *compiler) compile(p Part, index, offset int, source, want string) *cel.Ast {
 	ast, issues := c.env.Compile(source)
 	if issues.Err() == nil {
+		c.attributes = append(c.attributes, attributesOf(ast)...)
 		return ast
 	}
 	for _, e := range issues.Errors() {

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -364,5 +365,22 @@ func TestServicesThatShareRecords(t *testing.T) {
 		if got := d.Skip == ""; got != want {
 			t.Errorf("services: [%s]: skip %q", services, d.Skip)
 		}
+	}
+}
+
+func TestAttributes(t *testing.T) {
+	r, err := rules.Compile(rules.Options{
+		Tags: []rules.Tag{
+			{Key: "a", Value: `${owner.attributes.department} ${owner.name}`},
+			{Key: "b", Value: `${"x" in owner.attributes ? owner.attributes["cost_center"] : ""}`},
+			{Key: "c", Value: `${has(owner.attributes.team) ? owner.attributes.department : resource.tags.team2}`},
+		},
+		Filters: []string{`owner.attributes.department != "x"`, `owner.attributes[event.name] == ""`},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Attributes(), []string{"cost_center", "department", "team", "x"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
