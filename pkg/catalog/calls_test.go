@@ -174,3 +174,91 @@ func TestShareOfRowsWithATagCall(t *testing.T) {
 	}
 	t.Logf("%d of %d event pairs have a tag call", total-none, total)
 }
+
+// What the rows say about calls whose parameters are neither plainly the ARN nor plainly the id, and about services that tag
+// their kinds of resources by different calls.
+func TestOwnCallsKnowTheResource(t *testing.T) {
+	c := load(t)
+	const here = ":eu-west-1:111122223333:"
+	for _, tt := range []struct {
+		call, request, response, wantARN, api string
+		params                                map[string]string // nil: no call can be made
+	}{
+		{
+			"acm:RequestCertificate", `{}`, `{"certificateArn":"arn:aws:acm` + here + `certificate/c"}`, "arn:aws:acm" + here + "certificate/c",
+			"acm:AddTagsToCertificate",
+			map[string]string{"CertificateArn": "arn:aws:acm" + here + "certificate/c"},
+		},
+		{
+			"acm:CreateAcmeEndpoint", `{}`, `{"acmeEndpointArn":"arn:aws:acm` + here + `acme-endpoint/e"}`, "arn:aws:acm" + here + "acme-endpoint/e",
+			"acm:TagResource",
+			map[string]string{"ResourceArn": "arn:aws:acm" + here + "acme-endpoint/e"},
+		},
+		{
+			"kinesisvideo:CreateStream", `{"streamName":"s"}`, `{"streamARN":"arn:aws:kinesisvideo` + here + `stream/s/1"}`, "arn:aws:kinesisvideo" + here + "stream/s/1",
+			"kinesisvideo:TagStream",
+			map[string]string{"StreamARN": "arn:aws:kinesisvideo" + here + "stream/s/1"},
+		},
+		{"kinesisvideo:CreateStream", `{"streamName":"s"}`, `null`, "", "kinesisvideo:TagStream", nil},
+		{
+			"organizations:CreatePolicy", `{"name":"n"}`, `{"policy":{"policySummary":{"id":"p-1","arn":"arn:aws:organizations::111122223333:policy/o-1/tag_policy/p-1"}}}`,
+			"arn:aws:organizations::111122223333:policy/o-1/tag_policy/p-1", "organizations:TagResource",
+			map[string]string{"ResourceId": "p-1"},
+		},
+		{
+			"elasticmapreduce:StartSession", `{"clusterId":"j-1"}`, `{"id":"s-1","arn":"arn:aws:elasticmapreduce` + here + `cluster/j-1/session/s-1"}`,
+			"arn:aws:elasticmapreduce" + here + "cluster/j-1/session/s-1", "elasticmapreduce:AddTags",
+			map[string]string{"ResourceId": "s-1", "ClusterId": "j-1"},
+		},
+		{
+			"ssm:CreateOpsMetadata", `{"resourceId":"App"}`, `{"opsMetadataArn":"arn:aws:ssm` + here + `opsmetadata/aws/ssm/App/appmanager"}`,
+			"arn:aws:ssm" + here + "opsmetadata/aws/ssm/App/appmanager", "ssm:AddTagsToResource",
+			map[string]string{"ResourceType": "OpsMetadata", "ResourceId": "/aws/ssm/App/appmanager"},
+		},
+		{
+			"pi:CreatePerformanceAnalysisReport", `{"serviceType":"DOCDB","identifier":"db-1"}`, `{"analysisReportId":"report-1"}`, "arn:aws:pi" + here + "perf-reports/DOCDB/db-1/report-1",
+			"pi:TagResource",
+			map[string]string{"ServiceType": "DOCDB", "ResourceARN": "arn:aws:pi" + here + "perf-reports/DOCDB/db-1/report-1"},
+		},
+		{
+			"timestream-influxdb:RestoreFromDbBackup", `{}`, `{"restoredDbResourceId":"r","resourceType":"DB_CLUSTER"}`, "arn:aws:timestream-influxdb" + here + "db-cluster/r",
+			"timestream-influxdb:TagResource",
+			map[string]string{"resourceArn": "arn:aws:timestream-influxdb" + here + "db-cluster/r"},
+		},
+		{
+			"timestream-influxdb:RestoreFromDbBackup", `{}`, `{"restoredDbResourceId":"r","resourceType":"DB_INSTANCE"}`, "arn:aws:timestream-influxdb" + here + "db-instance/r",
+			"timestream-influxdb:TagResource",
+			map[string]string{"resourceArn": "arn:aws:timestream-influxdb" + here + "db-instance/r"},
+		},
+		{
+			"lambda:CreateNetworkConnector", `{}`, `{"arn":"arn:aws:lambda` + here + `network-connector:n"}`, "arn:aws:lambda" + here + "network-connector:n",
+			"lambda:TagResource",
+			map[string]string{"Resource": "arn:aws:lambda" + here + "network-connector:n"},
+		},
+		{
+			"bedrock:CreateAutomatedReasoningPolicyVersion", `{"policyArn":"arn:aws:bedrock` + here + `automated-reasoning-policy/p"}`, `{"policyArn":"arn:aws:bedrock` + here + `automated-reasoning-policy/p:2","version":"2"}`,
+			"arn:aws:bedrock" + here + "automated-reasoning-policy/p:2", "bedrock:TagResource",
+			map[string]string{"resourceARN": "arn:aws:bedrock" + here + "automated-reasoning-policy/p:2"},
+		},
+	} {
+		t.Run(tt.call, func(t *testing.T) {
+			result, ok := c.Resolve(record(t, tt.call, tt.request, tt.response))
+			if !ok || len(result.Resources) != 1 {
+				t.Fatalf("%+v, %v", result, ok)
+			}
+			res := result.Resources[0]
+			if res.ARN != tt.wantARN {
+				t.Errorf("ARN %q, want %q", res.ARN, tt.wantARN)
+			}
+			var got map[string]string
+			for _, call := range res.Own {
+				if string(call.API) == tt.api {
+					got = call.Params
+				}
+			}
+			if diff := cmp.Diff(tt.params, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.api, diff)
+			}
+		})
+	}
+}

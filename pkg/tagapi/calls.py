@@ -15,9 +15,10 @@ from botocore.model import ServiceModel
 
 HERE = pathlib.Path(__file__).parent
 CATALOG = HERE.parent / "catalog" / "catalog.tsv"
+DOCS = HERE.parent.parent / "docs"
 
 # Calls of a service that another service's model has.
-ALIASES = {("s3", "TagResource"): "s3control", ("ses", "TagResource"): "sesv2"}
+ALIASES = {("lambda-core", "TagResource"): "lambda", ("s3", "TagResource"): "s3control", ("ses", "TagResource"): "sesv2"}
 
 # Services that AWS took out of its models of late (botocore 1.43 has them).
 # Both have the commonest calls of all.
@@ -27,6 +28,7 @@ RETIRED = ["finspace", "tnb"]
 # (operation, {its parameter: the write's parameter or a constant}, path of the tags in the answer).
 READ_NAMES = ["ListTagsForResource", "ListTags", "GetTags", "ListTagsOfResource", "ListResourceTags", "DescribeTags"]
 READS = {
+    ("acm", "AddTagsToCertificate"): ("ListTagsForCertificate", {}, None),
     ("acm", "TagResource"): ("ListTagsForResource", {}, None),
     ("autoscaling", "CreateOrUpdateTags"): (
         "DescribeTags",
@@ -51,6 +53,7 @@ READS = {
     ("iam", "TagServerCertificate"): ("ListServerCertificateTags", {}, None),
     ("iam", "TagUser"): ("ListUserTags", {}, None),
     ("kinesis", "AddTagsToStream"): ("ListTagsForStream", {}, None),
+    ("kinesisvideo", "TagStream"): ("ListTagsForStream", {}, None),
     ("ram", "TagResource"): (
         "GetResourceShares",
         {"resourceOwner": "=SELF", "resourceShareArns": "resourceShareArn"},
@@ -79,7 +82,6 @@ READ_ACTIONS = {
 REPLACES = {
     ("codebuild", "UpdateProject"): "own",
     ("codebuild", "UpdateReportGroup"): "own",
-    ("inspector", "SetTagsForResource"): "own",
     ("s3", "PutBucketTagging"): "all",
     ("s3control", "PutJobTagging"): "own",
     ("s3control", "PutStorageLensConfigurationTagging"): "own",
@@ -435,6 +437,31 @@ def main():
     for name, lines in (("services.jsonl", services.values()), ("calls.jsonl", calls)):
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         (HERE / name).write_text(text, encoding="utf-8")
+    document(calls)
+
+
+def document(calls):
+    """Writes docs/tag-calls-table.md: what each call is, and against what it is tested."""
+    moto = set(map(tuple, (line.split() for line in (DOCS / "tag-calls-moto.txt").read_text().splitlines())))
+    lines = [
+        "# The services' own tag calls",
+        "",
+        "Made by pkg/tagapi/calls.py. *botocore*: request and answer compared with what botocore writes and reads;",
+        "*moto*: a resource made, tagged and read again at moto. See [tag-calls.md](tag-calls.md).",
+        "",
+        "| service | call | request | read by | tested against |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for call in calls:
+        write, read = call["write"], call.get("read")
+        tested = [] if call["service"] in RETIRED else ["botocore"]
+        if (call["service"], call["api"]) in moto:
+            tested.append("moto")
+        request = f"{write['method']} {write['uri']}" if write["uri"] != "/" else write["op"]
+        if call.get("replaces"):
+            request += ", the whole set"
+        lines.append(f"| {call['service']} | `{call['api']}` | `{request}` | {read['op'] if read else 'nothing'} | {', '.join(tested) or 'nothing'} |")
+    (DOCS / "tag-calls-table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
