@@ -93,12 +93,12 @@ const (
 	sidEvents   = "ReadEvents"
 	sidEC2      = "ReadEC2"
 	sidTags     = "ReadTags"
-	sidIAM      = "ReadIAMTags"
 	sidOwn      = "ReadServiceTags"
-	sidOwnAll   = "ReadAnyResource" // actions that can't be restricted to resources
+	sidOwnMore  = "ReadMoreThanTags" // actions that tell more of a resource than its tags
 	sidTagEC2   = "TagEC2"
 	sidTagging  = "TagByTaggingAPI"
 	sidTag      = "TagServices"
+	sidTagPaths = "TagAPIGateway"     // actions that may have no resources but their own: see resourceOf
 	sidTagAny   = "TagServicesAnyKey" // calls that may carry keys which the resource has already, or that have no condition on keys
 	sidTagAll   = "TagAnyResource"    // actions that can't be restricted to resources
 	sidTagAnyOf = "TagAnyResourceAnyKey"
@@ -135,15 +135,12 @@ func grants(cfg *config.Config, planner *Planner, region string) []grant {
 		}
 	}
 	all := make([]grant, 0, len(g.byAction))
-	for key, one := range g.byAction {
-		if _, tags := g.byAction[[2]string{sidTagAny, key[1]}]; tags && key[0] == sidOwn {
-			continue // TagResources needs this read too
-		}
+	for _, one := range g.byAction {
 		slices.Sort(one.resources)
 		one.resources = slices.Compact(one.resources)
 		all = append(all, one)
 	}
-	order := []string{sidEvents, sidEC2, sidTags, sidIAM, sidOwn, sidOwnAll, sidTagEC2, sidTagging, sidTag, sidTagAny, sidTagAll, sidTagAnyOf}
+	order := []string{sidEvents, sidEC2, sidTags, sidOwn, sidOwnMore, sidTagEC2, sidTagging, sidTag, sidTagPaths, sidTagAny, sidTagAll, sidTagAnyOf}
 	slices.SortFunc(all, func(a, b grant) int {
 		return cmp.Or(slices.Index(order, a.sid)-slices.Index(order, b.sid), strings.Compare(a.action, b.action))
 	})
@@ -196,8 +193,11 @@ func (g *granter) add(one grant) {
 	g.byAction[key] = one
 }
 
-// arns returns rest as an ARN in each partition.
+// arns returns rest as an ARN in each partition, or none for "".
 func (g *granter) arns(rest string) []string {
+	if rest == "" {
+		return nil
+	}
 	arns := make([]string, len(g.partitions))
 	for i, p := range g.partitions {
 		arns[i] = "arn:" + p + ":" + rest
@@ -223,7 +223,11 @@ func (g *granter) need(need catalog.Need) {
 	}
 	if !g.cfg.DryRun {
 		for action := range strings.SplitSeq(need.IAMAction, "+") {
-			g.service(action, iamKind(action), need.ARNService)
+			if readsOnly(action) {
+				g.read(action, need.ARNService)
+			} else {
+				g.service(action, need.ARNService)
+			}
 		}
 	}
 	if g.cfg.DryRun && need.TagAPI == resource.TagResources && need.Services[0] != "iam" {
@@ -231,23 +235,23 @@ func (g *granter) need(need catalog.Need) {
 	}
 	for _, call := range need.Calls {
 		if call.Read != nil && (reads || call.Replace != tagapi.KeepsOthers) {
-			g.read(call, need.ARNService)
+			g.read(call.Read.Action, need.ARNService)
 		}
 	}
 }
 
 // read adds a service's own read of tags. It is needed where GetResources never lists a kind, and for kinds that the tagging
 // API turns out not to tag.
-func (g *granter) read(call *tagapi.Call, arnService string) {
-	prefix, _, _ := strings.Cut(call.Read.Action, ":")
-	one := grant{sid: sidOwn, action: call.Read.Action, resources: g.arns(cmp.Or(arnService, prefix) + ":*:*:*")}
-	switch kind := iamKind(call.API); {
-	case kind != "":
-		one.sid, one.resources = sidIAM, g.arns("iam::*:"+kind+"/*")
-	case call.Read.Action == "s3:GetBucketTagging":
-		one.resources = g.arns("s3:::*")
-	case unrestricted(call.API), unrestricted(call.Read.Action):
-		one.sid, one.resources = sidOwnAll, nil
+//
+// Reads of tags alone are allowed on every resource: some forty can't be restricted, and a whole service's ARNs would restrict
+// the others to what they take anyway, for a policy and a half more.
+func (g *granter) read(action, arnService string) {
+	one := grant{sid: sidOwn, action: action}
+	if !tagsAlone(action) {
+		one.resources = g.arns(resourceOf(action, arnService))
+	}
+	if one.resources != nil {
+		one.sid = sidOwnMore
 	}
 	g.add(one)
 }
@@ -270,23 +274,14 @@ func (g *granter) ec2(expand []resource.Expand, reads bool) {
 	}
 }
 
-// service adds what the tagging API needs of the service whose resource it tags. The kinds of resources are left open but for
-// IAM's and buckets: what a service's tag action takes is what the catalog has of it, nearly.
-func (g *granter) service(action, iamKind, arnService string) {
-	prefix, _, _ := strings.Cut(action, ":")
-	one := grant{action: action, resources: g.arns(cmp.Or(arnService, prefix) + ":*:*:*")}
-	switch {
-	case iamKind != "":
-		one.resources = g.arns("iam::*:" + iamKind + "/*")
-	case action == "s3:GetBucketTagging", action == "s3:PutBucketTagging":
-		one.resources = g.arns("s3:::*")
-	case unrestricted(action):
-		one.resources = nil
-	}
-	one.sid = sidTag
+// service adds what the tagging API, or the service's own call, needs of the service whose resource is tagged.
+func (g *granter) service(action, arnService string) {
+	one := grant{action: action, resources: g.arns(resourceOf(action, arnService))}
 	switch keyed := onKeys(action); {
+	case action == "apigateway:POST", action == "apigateway:PUT":
+		one.sid, one.condition = sidTagPaths, g.keys
 	case keyed && one.resources != nil:
-		one.condition = g.keys
+		one.sid, one.condition = sidTag, g.keys
 	case keyed:
 		one.sid, one.condition = sidTagAll, g.keys
 	case one.resources != nil:
@@ -295,57 +290,6 @@ func (g *granter) service(action, iamKind, arnService string) {
 		one.sid = sidTagAnyOf
 	}
 	g.add(one)
-}
-
-// iamKind returns what ARNs of the kind of resource that the action tags begin with. It returns "" for any other action.
-func iamKind(action string) string {
-	switch action {
-	case "iam:TagInstanceProfile":
-		return "instance-profile"
-	case "iam:TagMFADevice":
-		return "mfa"
-	case "iam:TagOpenIDConnectProvider":
-		return "oidc-provider"
-	case "iam:TagPolicy":
-		return "policy"
-	case "iam:TagRole":
-		return "role"
-	case "iam:TagSAMLProvider":
-		return "saml-provider"
-	case "iam:TagServerCertificate":
-		return "server-certificate"
-	case "iam:TagUser":
-		return "user"
-	}
-	return ""
-}
-
-// unrestricted reports whether the action is allowed on every resource, since restricting it could deny it: the Service
-// Authorization Reference has no kinds of resources for it, or has them only lately (MediaConnect), or the ARNs are such as
-// IAM has refused in policies: S3's with a Region, but for access points.
-func unrestricted(action string) bool {
-	switch action {
-	case "inspector:SetTagsForResource", "servicediscovery:TagResource", "workspaces:CreateTags", "mediaconnect:TagResource",
-		"s3:TagResource", "s3:PutJobTagging", "s3:PutStorageLensConfigurationTagging":
-		return true
-	}
-	return false
-}
-
-// onKeys reports whether the action may be allowed for our tag keys alone. Not so for calls that replace what is there: they
-// carry the keys of others too. Nor for those that, says the Service Authorization Reference, have no aws:TagKeys.
-func onKeys(action string) bool {
-	switch action {
-	case "glacier:AddTagsToVault", "route53:ChangeTagsForResource", "securityhub:TagResource":
-		return false
-	}
-	_, name, _ := strings.Cut(action, ":")
-	for _, verb := range [...]string{"Put", "Set", "Update", "Get"} {
-		if strings.HasPrefix(name, verb) && !strings.HasPrefix(name, "UpdateTags") {
-			return false
-		}
-	}
-	return true
 }
 
 // documents puts grants, sorted, into as few policies below limit as their order allows.

@@ -71,6 +71,9 @@ READS = {
     ("sqs", "TagQueue"): ("ListQueueTags", {}, None),
 }
 
+# Calls whose read is left out. Keyspaces' is authorised as cassandra:Select, which reads the rows of every table.
+UNREAD = {("keyspaces", "TagResource")}
+
 # Where a service's IAM action of the read is not PREFIX:Operation (Service Authorization Reference).
 READ_ACTIONS = {
     ("apigateway", "GetTags"): "apigateway:GET",
@@ -325,7 +328,7 @@ class CallMaker:
 
     def read(self):
         given = READS.get((self.service, self.operation))
-        if given is None:
+        if given is None and (self.service, self.operation) not in UNREAD:
             given = next(((n, {}, None) for n in READ_NAMES if n in self.model.operation_names), None)
         if given is None:
             return None
