@@ -63,7 +63,7 @@ tidy:
 
 # Generating again must change nothing; on a tree with changes of its own too, so not by `git diff --exit-code`.
 .PHONY: generated
-generated:
+generated: needs-moto
 	@state() { git diff | sha256sum; git ls-files --others --exclude-standard | sort | xargs -r -d '\n' sha256sum; }; \
 	before=$$(state); $(GO) generate ./...; [[ $$(state) == "$$before" ]] || \
 	  { echo 'generated files were out of date: go generate ./... has changed them, commit them' >&2; exit 1; }
@@ -89,6 +89,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	@git grep -h -o --untracked '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' >/dev/null || { echo 'no fuzz target' >&2; exit 1; }
 	@git grep --untracked -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' | while IFS=: read -r file func; do \
 	  (set -x; $(GO) test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")"); done
+
+.PHONY: generate
+generate: needs-moto ## what is made of the catalog and of AWS's service models
+	$(GO) generate ./...
 
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt ## format every Go file

@@ -22,6 +22,7 @@ import (
 //go:embed catalog.tsv
 var table string
 
+//go:generate ../../test/moto/.venv/bin/python untaggable.py
 //go:embed untaggable.tsv
 var untaggable string
 

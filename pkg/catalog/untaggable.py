@@ -2,9 +2,7 @@
 """Writes untaggable.tsv: the create-like calls of AWS's service models that are not in catalog.tsv.
 
 Those calls make nothing that takes tags, so that an event of another create-like name is probably newer than this release.
-Run it in this directory after either table's change, in a virtual environment with the botocore of the day:
-
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install botocore && /tmp/venv/bin/python untaggable.py
+Run by `make generate` after a change of catalog.tsv, in the virtual environment of test/moto, whose botocore is pinned.
 """
 import collections
 import re
