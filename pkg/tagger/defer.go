@@ -186,7 +186,10 @@ func (t *Tagger) decide(tk *task, r Result) {
 
 // conclude reports a decision and does what follows from it. The caller doesn't hold the lock.
 func (t *Tagger) conclude(d decision) {
-	if !d.silent {
+	t.mu.Lock()
+	abandoned := d.task != nil && d.task.abandoned
+	t.mu.Unlock()
+	if !d.silent && !abandoned {
 		t.opts.Report(d.result)
 	}
 	if d.task == nil {
@@ -196,6 +199,11 @@ func (t *Tagger) conclude(d decision) {
 	now := time.Now()
 	tk, g := d.task, d.task.group
 	t.letGo(tk, now)
+	if tk.abandoned {
+		t.mu.Unlock()
+		t.poke()
+		return
+	}
 	if r := tk.round; r != nil {
 		tk.round = nil
 		if !d.wait && d.result.Outcome.Kind != resource.Missed {
@@ -300,6 +308,11 @@ func (t *Tagger) fail(tk *task, reason resource.Reason, errText string, next tim
 	tk.waits(awsNow)
 	if g.failing.IsZero() {
 		g.failing = now
+	}
+	if tk.abandoned {
+		tk.state = stateDecided
+		t.decisions = append(t.decisions, decision{task: tk, silent: true})
+		return
 	}
 	deadline := tk.arrived.Add(t.opts.OneShot)
 	switch tried := awsNow.Sub(j.FirstTried); {

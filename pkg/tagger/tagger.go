@@ -154,7 +154,8 @@ func nameSiblings(jobs []resource.Job) {
 	}
 }
 
-// Restore takes the Jobs that an earlier process deferred. It never blocks and is to be called before Run.
+// Restore takes the Jobs that an earlier process deferred, or another one that had their Scope. It never blocks and is to be
+// called before the first Submit of that Scope.
 func (t *Tagger) Restore(jobs []resource.Job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -172,6 +173,8 @@ func (t *Tagger) Restore(jobs []resource.Job) {
 		g.nextProbe = now
 		g.addWaiting(tk)
 	}
+	t.nextTick = now
+	t.poke()
 }
 
 // Flush says that the scan of scope that submitted Jobs has ended: batches with its Jobs go now.
@@ -265,7 +268,7 @@ func (t *Tagger) handBack() {
 	var left []*task
 	for _, g := range t.groups {
 		for tk := range g.members {
-			if !tk.stored {
+			if !tk.stored && !tk.abandoned {
 				left = append(left, tk)
 			}
 		}
