@@ -36,7 +36,7 @@ type task struct {
 	probe         bool              // its success sets all that wait free
 	stored        bool              // reported as Deferred; never again
 	denied        bool              // stored for access_denied
-	abandoned     bool // another process has its Scope now
+	abandoned     bool              // another process has its Scope now
 	deferrals     int
 	tried         bool      // by this process
 	sounded       time.Time // when it was last tried alone and failed
