@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func (c *Call) Answered(status int, header http.Header, body []byte) error {
 // Page reads the answer to a request of NewRead: tags, and the token of the next page if there is one. Its error is a
 // *smithy.GenericAPIError when AWS gave one.
 func (c *Call) Page(status int, header http.Header, body []byte) (tags map[string]string, more string, err error) {
+	if c.Read == nil {
+		return nil, "", c.unreadable()
+	}
 	tags = map[string]string{}
 	if status/100 != 2 {
 		err := c.failure(status, header, body)
@@ -40,18 +44,26 @@ func (c *Call) Page(status int, header http.Header, body []byte) (tags map[strin
 		return nil, "", err
 	}
 	answer, err := c.parse(body)
+	if errors.Is(err, errRefusal) {
+		return nil, "", c.failure(status, header, body)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", c.Read.Name, err)
 	}
-	last := ""
 	at := c.Read.Tags
+	if c.Replace == ReplacesAll && member(answer, at.Path[0]) == nil { // not for certain an answer: see errRefusal
+		return nil, "", fmt.Errorf("%s: no %s in the answer", c.Read.Name, at.Path[0])
+	}
+	last := ""
 	for _, found := range walk(answer, at.Path) {
 		object, ok := found.(map[string]any)
 		switch {
 		case !ok:
 		case at.Key == "":
 			for key, value := range object {
-				tags[key] = text(value)
+				if key != "" {
+					tags[key] = text(value)
+				}
 			}
 		default:
 			if last = text(member(object, at.Key)); last != "" {
@@ -69,37 +81,50 @@ func (c *Call) Page(status int, header http.Header, body []byte) (tags map[strin
 	return tags, more, nil
 }
 
+// errRefusal is what is wrong with an answer that is an error in spite of its status: S3 may notice after it has said 200. It
+// must not count as no tags, which a call that replaces them would make true.
+var errRefusal = errors.New("an error with the status of success")
+
 // parse reads an answer of the service's protocol into maps, lists and texts.
-func (c *Call) parse(body []byte) (any, error) {
+func (c *Call) parse(body []byte) (map[string]any, error) {
+	var v any
+	var err error
 	switch c.service.Protocol {
-	case query:
-		root, err := parseXML(body)
-		if err != nil {
-			return nil, err
-		}
-		for name, inner := range root { // <OPERATIONResponse><OPERATIONResult>...
-			if strings.HasSuffix(name, "Result") {
-				return inner, nil
-			}
-		}
-		return root, nil
-	case restXML:
-		return parseXML(body)
+	case query, restXML:
+		return c.parseXML(body)
 	case cborRPC:
-		v, err := cbor.Decode(body)
-		if err != nil {
-			return nil, err
+		var found cbor.Value
+		if found, err = cbor.Decode(body); err == nil {
+			v = fromCBOR(found, 0)
 		}
-		return fromCBOR(v, 0), nil
+	default:
+		v, err = parseJSON(body)
 	}
+	if err != nil {
+		return nil, err
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("the answer is no object")
+	}
+	return object, nil
+}
+
+// parseJSON takes nothing, and null, for an object without members, as the SDKs do.
+func parseJSON(body []byte) (v any, err error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return map[string]any{}, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	var v any
 	if err := d.Decode(&v); err != nil {
 		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the answer goes on after its end")
+	}
+	if v == nil {
+		return map[string]any{}, nil
 	}
 	return v, nil
 }
@@ -132,9 +157,9 @@ func member(object map[string]any, name string) any {
 	if v, ok := object[name]; ok {
 		return v
 	}
-	for key, v := range object {
+	for _, key := range slices.Sorted(maps.Keys(object)) {
 		if strings.EqualFold(key, name) {
-			return v
+			return object[key]
 		}
 	}
 	return nil
@@ -160,24 +185,37 @@ func text(v any) string {
 }
 
 // parseXML reads a document into maps by element name, of texts, maps, and lists where a name occurs more than once. The
-// root element's own name is left out.
-func parseXML(body []byte) (map[string]any, error) {
+// root element is left out, and so is what the query protocol wraps a result in: <OPERATIONResponse><OPERATIONResult>.
+func (c *Call) parseXML(body []byte) (map[string]any, error) {
 	d := xml.NewDecoder(bytes.NewReader(body))
 	for {
 		token, err := d.Token()
 		if errors.Is(err, io.EOF) {
-			return map[string]any{}, nil
+			return nil, errors.New("the answer is no XML")
 		}
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := token.(xml.StartElement); ok {
-			v, err := parseElement(d, 0)
-			if object, ok := v.(map[string]any); ok {
-				return object, err
-			}
-			return map[string]any{}, err
+		root, ok := token.(xml.StartElement)
+		if !ok {
+			continue
 		}
+		v, err := parseElement(d, 0)
+		if err != nil {
+			return nil, err
+		}
+		object, _ := v.(map[string]any) // none in an empty element
+		switch {
+		case root.Name.Local == "Error", root.Name.Local == "ErrorResponse":
+			return object, errRefusal
+		case c.service.Protocol == query && c.Read != nil:
+			result, ok := object[c.Read.Name+"Result"]
+			if !ok {
+				return object, fmt.Errorf("no %sResult in the answer", c.Read.Name)
+			}
+			object, _ = result.(map[string]any)
+		}
+		return object, nil
 	}
 }
 
@@ -252,8 +290,7 @@ func (c *Call) failure(status int, header http.Header, body []byte) error {
 	if status >= http.StatusInternalServerError {
 		e.Fault = smithy.FaultServer
 	}
-	answer, _ := c.parse(body) // an answer that can't be read has its status and its headers
-	object, _ := answer.(map[string]any)
+	object, _ := c.parse(body) // an answer that can't be read has its status and its headers
 	switch c.service.Protocol {
 	case query, restXML:
 		if inner, ok := member(object, "Errors").(map[string]any); ok {

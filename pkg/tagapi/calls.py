@@ -90,11 +90,15 @@ REPLACES = {
     ("s3control", "PutStorageLensConfigurationTagging"): "own",
 }
 
+# Headers that a service wants with every request, and its model doesn't have (the SDKs have them in their code).
+HEADERS = {"apigateway": {"Accept": "application/json"}, "glacier": {"X-Amz-Glacier-Version": "2012-06-01"}}
+
+# What the rules for a service's endpoints are told beside the Region: that a bucket goes into the path, not before the host; and
+# no account, which the operation's host_prefix puts there.
+ENDPOINTS = {"s3": {"Bucket": "bucket", "ForcePathStyle": True}, "s3control": {"RequiresAccountId": False}}
+
 # Errors of a read that mean 'no tags'.
 EMPTY = {("s3", "PutBucketTagging"): ["NoSuchTagSet"]}
-
-# Parameters of S3's endpoints that depend on the bucket or the account: we go by path, and by the operation's host prefix.
-S3_PARAMETERS = ["RequiresAccountId", "UseS3ExpressControlEndpoint"]
 
 TAG_MEMBERS = ["TagsToAdd", "AddTags", "TagsToUpdate", "ResourceTags", "resourceTags", "TagsList", "TagList", "Tagging", "TagsModel", "Tags", "tags"]
 KEYS = {"key", "tagkey"}
@@ -140,11 +144,12 @@ class Maker:
             "json-1.1": model.metadata.get("targetPrefix"),
             "query": model.api_version,
             "rest-xml": self.namespace(model),
-            "cbor": model.metadata.get("targetPrefix") or model.service_id,
         }.get(protocol)
         made = {"service": name, "id": str(model.service_id), "signing": model.signing_name, "protocol": protocol}
         if target:
             made["target"] = target
+        if name in HEADERS:
+            made["headers"] = HEADERS[name]
         made["hosts"] = self.hosts(name, operation)
         return made
 
@@ -175,8 +180,8 @@ class Maker:
         """
         rules = self.loader.load_service_model(name, "endpoint-rule-set-1")
         provider = botocore.endpoint_provider.EndpointProvider(rules, self.partitions)
-        parameters = self.model(name).operation_model(operation).static_context_parameters
-        fixed = {p.name: p.value for p in parameters if p.name not in S3_PARAMETERS}
+        fixed = {p.name: p.value for p in self.model(name).operation_model(operation).static_context_parameters}
+        fixed |= ENDPOINTS.get(name, {})
         made = {}
         for variant in ("", "fips", "dual", "fips-dual"):
             for partition in self.partitions["partitions"]:  # aws is the first
@@ -205,17 +210,17 @@ class Maker:
     @staticmethod
     def host(provider, rules, fixed, outputs, region, variant):
         params = {"Region": region, "UseFIPS": "fips" in variant, "UseDualStack": "dual" in variant}
-        params |= {"AccountId": "ACCOUNT", "RequiresAccountId": False, **fixed}
+        params |= fixed
         try:
             endpoint = provider.resolve_endpoint(**{k: v for k, v in params.items() if k in rules["parameters"]})
         except botocore.exceptions.BotoCoreError:
             return None
-        host = endpoint.url.removeprefix("https://")
+        host = endpoint.url.removeprefix("https://").partition("/")[0]
         for text, mark in ((outputs["dualStackDnsSuffix"], "{dual}"), (outputs["dnsSuffix"], "{dns}")):
             if host.endswith("." + text):
                 host = host.removesuffix(text) + mark
                 break
-        auth = next(iter(endpoint.properties.get("authSchemes", [])), {})
+        auth = next((a for a in endpoint.properties.get("authSchemes", []) if a["name"] == "sigv4"), {})
         return host, auth.get("signingRegion", region)
 
 
@@ -271,6 +276,8 @@ class CallMaker:
     def op(self, operation):
         """What every request of an operation has."""
         made = {"op": operation.name, "method": operation.http["method"], "uri": operation.http["requestUri"]}
+        if self.protocol == "cbor":  # the protocol says where, not the model
+            made["uri"] = f"/service/{self.model.metadata['targetPrefix']}/operation/{operation.name}"
         if operation.endpoint:
             made["host_prefix"] = operation.endpoint["hostPrefix"]
         return made
@@ -380,7 +387,7 @@ class CallMaker:
                 path.append(member.serialization.get("name", name.removesuffix("[]")))
                 if name.endswith("[]") and self.protocol in ("query", "rest-xml"):
                     path.append(member.member.serialization.get("name", "member"))
-        if answer.serialization.get("payload") and self.protocol != "rest-xml":
+        if answer.serialization.get("payload"):
             path = path[1:]
         if member.type_name == "map":
             return {"path": path}

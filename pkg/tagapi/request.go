@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,7 +21,7 @@ import (
 
 // NewWrite returns the request that puts tags on the resource that params name. A call that replaces the set takes all that
 // are to be there afterwards. The endpoint is a URL without a path, or with one to put before the request's. It fails when a
-// parameter is missing or is none of its type.
+// parameter is missing, is none of its type, or would lead to another path than the call's.
 func (c *Call) NewWrite(ctx context.Context, endpoint string, params map[string]string, tags []resource.Tag) (*http.Request, error) {
 	return c.request(ctx, endpoint, &c.Write, params, tags, "")
 }
@@ -30,16 +29,25 @@ func (c *Call) NewWrite(ctx context.Context, endpoint string, params map[string]
 // NewRead returns the request for a page of the tags of the resource that params name: the first, or the one that more, from the page
 // before, is the token of.
 func (c *Call) NewRead(ctx context.Context, endpoint string, params map[string]string, more string) (*http.Request, error) {
+	if c.Read == nil {
+		return nil, c.unreadable()
+	}
 	return c.request(ctx, endpoint, c.Read, params, nil, more)
+}
+
+func (c *Call) unreadable() error {
+	return fmt.Errorf("no call reads the tags that %s of %s writes", c.API, c.Service)
 }
 
 // message is a request that is being put together.
 type message struct {
-	path *httpbinding.Encoder
-	body map[string]any // of a document
-	form url.Values     // of the query protocol
-	each map[string]any // what stands in each tag beside key and value
-	op   *Op
+	op     *Op
+	labels map[string]string // of the path
+	query  url.Values
+	header http.Header
+	body   map[string]any // of a document
+	form   url.Values     // of the query protocol
+	each   map[string]any // what stands in each tag beside key and value
 }
 
 func (c *Call) request(ctx context.Context, endpoint string, op *Op, params map[string]string, tags []resource.Tag, more string) (*http.Request, error) {
@@ -47,11 +55,19 @@ func (c *Call) request(ctx context.Context, endpoint string, op *Op, params map[
 	if err != nil {
 		return nil, fmt.Errorf("endpoint of %s: %w", c.Service, err)
 	}
-	path, query := httpbinding.SplitURI(op.URI)
-	header := http.Header{}
-	m := message{op: op, body: map[string]any{}, form: url.Values{}, each: map[string]any{}}
-	if m.path, err = httpbinding.NewEncoder(strings.TrimSuffix(at.Path, "/")+path, query, header); err != nil {
+	if at.Host == "" {
+		return nil, fmt.Errorf("endpoint of %s: no host in %q", c.Service, endpoint)
+	}
+	template, fixed, _ := strings.Cut(op.URI, "?")
+	m := message{
+		op: op, labels: map[string]string{}, header: http.Header{},
+		body: map[string]any{}, form: url.Values{}, each: map[string]any{},
+	}
+	if m.query, err = url.ParseQuery(fixed); err != nil {
 		return nil, fmt.Errorf("%s: %w", op.Name, err)
+	}
+	for name, value := range c.service.Headers {
+		m.header.Set(name, value)
 	}
 	for _, member := range op.In {
 		value := member.Value
@@ -73,7 +89,11 @@ func (c *Call) request(ctx context.Context, endpoint string, op *Op, params map[
 			return nil, err
 		}
 	}
-	body, err := c.body(&m, tags, header)
+	path, err := expand(template, m.labels)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op.Name, err)
+	}
+	body, err := c.body(&m, tags)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op.Name, err)
 	}
@@ -81,18 +101,44 @@ func (c *Call) request(ctx context.Context, endpoint string, op *Op, params map[
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op.Name, err)
 	}
-	if req, err = m.path.Encode(req); err != nil {
+	raw := strings.TrimSuffix(at.EscapedPath(), "/") + path
+	if at.Path, err = url.PathUnescape(raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", op.Name, err)
 	}
+	// A plus is a space to some services and a plus to others.
+	query := strings.ReplaceAll(m.query.Encode(), "+", "%20")
+	req.URL = &url.URL{Scheme: at.Scheme, User: at.User, Host: at.Host, Path: at.Path, RawPath: raw, RawQuery: query}
 	if op.MD5 {
 		sum := md5.Sum(body) //nolint:gosec // see above
-		header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
+		m.header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
 	}
-	req.Header = header
-	if len(body) == 0 {
-		req.Body, req.GetBody, req.ContentLength = http.NoBody, func() (io.ReadCloser, error) { return http.NoBody, nil }, 0
-	}
+	req.Header = m.header
 	return req, nil
+}
+
+// expand puts values into the places of a path: {NAME}, or {NAME+}, which takes slashes as they are.
+func expand(template string, labels map[string]string) (string, error) {
+	var b strings.Builder
+	for rest := template; ; {
+		literal, after, found := strings.Cut(rest, "{")
+		b.WriteString(literal)
+		if !found {
+			return b.String(), nil
+		}
+		name, tail, _ := strings.Cut(after, "}")
+		name, slashes := strings.CutSuffix(name, "+")
+		value, ok := labels[name]
+		if !ok {
+			return "", fmt.Errorf("nothing for {%s} of %s", name, template)
+		}
+		for part := range strings.SplitSeq(value, "/") {
+			if part == "." || part == ".." { // servers and proxies make another path of it, however it is escaped
+				return "", fmt.Errorf("parameter %s: %q in a path", name, part)
+			}
+		}
+		b.WriteString(httpbinding.EscapePath(value, !slashes))
+		rest = tail
+	}
 }
 
 // set puts a value where the member belongs.
@@ -101,21 +147,21 @@ func (m *message) set(member Member, value string) error {
 	if err != nil {
 		return fmt.Errorf("%s: parameter %s: %w", m.op.Name, member.Name, err)
 	}
+	if member.Type != "list" {
+		value = fmt.Sprint(typed) // true, whatever the spelling
+	}
 	switch member.At {
 	case "uri":
-		err = m.path.SetURI(member.Name).String(value)
+		m.labels[member.Name] = value
 	case "query":
-		m.path.SetQuery(member.Name).String(value)
+		m.query.Set(member.Name, value)
 	case "header":
-		m.path.SetHeader(member.Name).String(value)
+		m.header.Set(member.Name, value)
 	case "tag":
 		m.each[member.Name] = typed
 	default:
 		m.body[member.Name] = typed
 		m.form.Set(member.Name, value)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: parameter %s: %w", m.op.Name, member.Name, err)
 	}
 	return nil
 }
@@ -143,12 +189,12 @@ func typedValue(kind, value string) (any, error) {
 }
 
 // body writes the request's body, and the headers that go with the protocol.
-func (c *Call) body(m *message, tags []resource.Tag, header http.Header) ([]byte, error) {
+func (c *Call) body(m *message, tags []resource.Tag) ([]byte, error) {
 	s := c.service
 	switch s.Protocol {
 	case json10, json11:
-		header.Set("X-Amz-Target", s.Target+"."+m.op.Name)
-		header.Set("Content-Type", "application/x-amz-"+s.Protocol)
+		m.header.Set("X-Amz-Target", s.Target+"."+m.op.Name)
+		m.header.Set("Content-Type", "application/x-amz-"+s.Protocol)
 		m.put(tags)
 		return json.Marshal(m.body)
 	case restJSON:
@@ -156,16 +202,16 @@ func (c *Call) body(m *message, tags []resource.Tag, header http.Header) ([]byte
 		if len(m.body) == 0 {
 			return nil, nil
 		}
-		header.Set("Content-Type", "application/json")
+		m.header.Set("Content-Type", "application/json")
 		return json.Marshal(m.body)
 	case cborRPC:
-		header.Set("Smithy-Protocol", "rpc-v2-cbor")
-		header.Set("Content-Type", "application/cbor")
-		header.Set("Accept", "application/cbor")
+		m.header.Set("Smithy-Protocol", "rpc-v2-cbor")
+		m.header.Set("Content-Type", "application/cbor")
+		m.header.Set("Accept", "application/cbor")
 		m.put(tags)
 		return cbor.Encode(toCBOR(m.body)), nil
 	case query:
-		header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		m.header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 		m.form.Set("Action", m.op.Name)
 		m.form.Set("Version", s.Target)
 		m.putForm(tags)
@@ -174,7 +220,7 @@ func (c *Call) body(m *message, tags []resource.Tag, header http.Header) ([]byte
 		if m.op.Root == "" {
 			return nil, nil
 		}
-		header.Set("Content-Type", "application/xml")
+		m.header.Set("Content-Type", "application/xml")
 		return m.document(s.Target, tags)
 	}
 	return nil, fmt.Errorf("unknown protocol %q", s.Protocol)

@@ -66,8 +66,9 @@ type Service struct {
 	ID       string            `json:"id"`      // of its SDK: AWS_ENDPOINT_URL_<ID> addresses it
 	Signing  string            `json:"signing"` // its name in signatures
 	Protocol string            `json:"protocol"`
-	Target   string            `json:"target"` // of X-Amz-Target; a query's Version; an XML document's name space; CBOR's service
-	Hosts    map[string]string `json:"hosts"`  // see Host
+	Target   string            `json:"target"`  // of X-Amz-Target; a query's Version; an XML document's name space
+	Headers  map[string]string `json:"headers"` // of every request
+	Hosts    map[string]string `json:"hosts"`   // see Host
 }
 
 // The protocols: https://smithy.io/2.0/aws/protocols/.
@@ -207,5 +208,6 @@ func (c *Call) Params() (required, optional []string) {
 	}
 	slices.Sort(required)
 	slices.Sort(optional)
+	optional = slices.DeleteFunc(optional, func(name string) bool { return slices.Contains(required, name) })
 	return slices.Compact(required), slices.Compact(optional)
 }
