@@ -74,7 +74,7 @@ func TestTable(t *testing.T) {
 	}
 	// The models don't tell these from the others: AWS's documentation does. One forgotten deletes people's tags.
 	if want := []string{
-		"codebuild codebuild:UpdateProject: own", "codebuild codebuild:UpdateReportGroup: own", 
+		"codebuild codebuild:UpdateProject: own", "codebuild codebuild:UpdateReportGroup: own",
 		"s3 s3:PutBucketTagging: all", "s3control s3:PutJobTagging: own", "s3control s3:PutStorageLensConfigurationTagging: own",
 	}; !slices.Equal(replacing, want) {
 		t.Errorf("replacing calls %q, want %q", replacing, want)
