@@ -107,6 +107,9 @@ func TestOwnCallsAreAddressedAndSigned(t *testing.T) {
 			if got := r.Header.Get("User-Agent"); got != "autotagd/1.2.3" {
 				t.Errorf("User-Agent %q", got)
 			}
+			if id := tt.params["AccountId"]; r.Header.Get("X-Amz-Account-Id") != id {
+				t.Errorf("X-Amz-Account-Id %q, want %q", r.Header.Get("X-Amz-Account-Id"), id)
+			}
 			if got := r.Header.Get("X-Amz-Content-Sha256"); (got != "") != (call.SDKService().Signing == "s3") {
 				t.Errorf("X-Amz-Content-Sha256 %q", got)
 			}

@@ -19,9 +19,16 @@ const (
 type memory struct {
 	proven  map[string]bool // ARN forms that AWS accepted
 	refused map[string]bool // kinds that TagResources gave no answer for, often enough
-	// own are the calls that tag kinds which TagResources refused.
+	// worked are the calls that tagged a kind, and own those that tag kinds which TagResources refused.
+	worked  map[worked]bool
 	own     map[string]resource.TagAPI
 	written map[resourceKey]writing
+}
+
+// worked is a call that tagged a kind.
+type worked struct {
+	kind string
+	api  resource.TagAPI
 }
 
 type writing struct {
@@ -32,7 +39,7 @@ type writing struct {
 }
 
 func newMemory() memory {
-	return memory{proven: map[string]bool{}, refused: map[string]bool{}, own: map[string]resource.TagAPI{}, written: map[resourceKey]writing{}}
+	return memory{proven: map[string]bool{}, refused: map[string]bool{}, worked: map[worked]bool{}, own: map[string]resource.TagAPI{}, written: map[resourceKey]writing{}}
 }
 
 // form names the way a resource's ARN is built.

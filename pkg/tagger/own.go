@@ -138,7 +138,7 @@ func merged(existing map[string]string, write []resource.Tag, replaces string) [
 func (r *run) fallBack(tk *task, now time.Time) bool {
 	res := &tk.job.Resource
 	kind := form(*res)
-	if res.TagAPI == resource.EC2CreateTags || r.memory.proven[kind] && r.memory.own[kind] == "" || tk.job.Expand != resource.ExpandNone {
+	if res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind] == "" || tk.job.Expand != resource.ExpandNone {
 		return false
 	}
 	tk.refusedBy = append(tk.refusedBy, res.TagAPI)

@@ -345,6 +345,7 @@ func (r *run) wrote(set []*task) {
 	for _, tk := range set {
 		r.metrics.tagged(tk.job, awsNow)
 		r.memory.prove(tk.job.Resource)
+		r.memory.worked[worked{form(tk.job.Resource), r.lane.api}] = true
 		if slices.Contains(tk.refusedBy, resource.TagResources) {
 			r.memory.own[form(tk.job.Resource)] = r.lane.api
 		}

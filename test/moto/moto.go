@@ -1,6 +1,6 @@
 // Package moto starts moto's server for a test: an AWS that we did not write.
 //
-// It has EC2, tagging and STS with their own checks and errors, but no LookupEvents. `make test` installs it, pinned, in
+// It has many services with their own checks and errors, but no LookupEvents. `make test` installs it, pinned, in
 // test/moto/.venv. Each Start is a server of its own, on a free port of loopback, that ends with its test.
 package moto
 
