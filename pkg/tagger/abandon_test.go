@@ -1,6 +1,7 @@
 package tagger
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +14,14 @@ import (
 func TestAbandon(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFake(t)
-		var slow chan struct{} // what holds up the call for i-runs, which is refused then
+		slow := make(chan struct{}) // holds up the first call for i-runs, which is refused then
+		var held atomic.Bool
 		f.before = func(c fakeCall) error {
 			switch {
 			case c.api == resource.TagResources:
 				return apiError("AccessDeniedException", "no")
-			case slow != nil && c.api == resource.EC2CreateTags && c.names[0] == "i-runs":
+			case c.api == resource.EC2CreateTags && c.names[0] == "i-runs" && held.CompareAndSwap(false, true):
 				<-slow
-				slow = nil
 				return apiError("RequestLimitExceeded", "slow down")
 			}
 			return nil
@@ -38,7 +39,6 @@ func TestAbandon(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.want(deferred, "deferred")
 
-		slow = make(chan struct{})
 		running := ec2Job("i-runs", "ann")
 		w.submit(running)
 		time.Sleep(11 * time.Second)

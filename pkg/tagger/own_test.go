@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,12 +241,14 @@ func TestFallBackFromOneOwnCallToTheNext(t *testing.T) {
 func TestFallBackOfWhatIsDeferred(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFake(t)
-		outage, denied := true, true
+		var outage, denied atomic.Bool
+		outage.Store(true)
+		denied.Store(true)
 		f.before = func(c fakeCall) error {
 			switch {
-			case c.api == resource.TagResources && outage:
+			case c.api == resource.TagResources && outage.Load():
 				return errors.New("connection reset")
-			case c.api == "odd:TagThing" && denied:
+			case c.api == "odd:TagThing" && denied.Load():
 				return apiError("AccessDeniedException", "no")
 			}
 			return nil
@@ -264,12 +267,12 @@ func TestFallBackOfWhatIsDeferred(t *testing.T) {
 		for _, j := range jobs {
 			w.want(j, "deferred")
 		}
-		outage = false
+		outage.Store(false)
 		time.Sleep(2 * time.Hour) // refused by one, denied by the other
 		for _, j := range jobs {
 			w.want(j, "deferred")
 		}
-		denied = false
+		denied.Store(false)
 		time.Sleep(time.Hour)
 		for _, j := range jobs {
 			w.want(j, "tagged")
