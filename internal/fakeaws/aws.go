@@ -1,7 +1,7 @@
 // Package fakeaws is an AWS in the process, for the demo, for tests and for simulations.
 //
 // It speaks the wire protocols of the SDK for what autotagd calls: LookupEvents, EC2's CreateTags and descriptions, the
-// tagging API, GetCallerIdentity. Requests come in through HTTPClient, without a network and fit for a synctest bubble, or
+// tagging API, STS with roles and keys that expire, the organization's accounts and Regions. Requests come in through HTTPClient, without a network and fit for a synctest bubble, or
 // through Handler, over HTTP. It has AWS's own limits, delays and errors: LookupEvents answers twice a second in an account
 // and Region, 50 events a page, newest first, and shows events minutes late and out of order; ids are unknown for a moment
 // after creation; one unknown id fails a whole CreateTags. On top come faults that a test injects.
@@ -57,6 +57,12 @@ type Config struct {
 	Limits map[string]Limit
 	// Caller is the ARN that GetCallerIdentity gives for the first account; "" means a role called autotagd.
 	Caller string
+	// OptIn has the accounts that enabled a Region, for Regions that are not enabled in all.
+	OptIn map[string][]string
+	// Roles can be assumed from the start: see SetRole.
+	Roles []Role
+	// Organization is the one that its members are in: see SetOrganization.
+	Organization *Organization
 }
 
 // Limit is a token bucket.
@@ -83,6 +89,8 @@ func defaultLimit(op string) Limit {
 		return Limit{5, 20}
 	case "GetResources":
 		return Limit{15, 30}
+	case "ListAccounts", "ListAccountsForParent", "ListOrganizationalUnitsForParent", "ListRegions":
+		return Limit{5, 8}
 	default:
 		return Limit{20, 100}
 	}
@@ -109,6 +117,10 @@ type AWS struct {
 	hideIDs  bool
 	makers   map[string]maker
 	names    map[string]int // how often a made-up name was used
+	roles    map[string]Role
+	keys     map[string]*key // those that expire, by id
+	closed   map[string]bool // accounts
+	org      *Organization
 }
 
 type bucketKey struct {
@@ -136,7 +148,7 @@ func New(cfg Config) *AWS {
 	if cfg.Retention == 0 {
 		cfg.Retention = 90 * 24 * time.Hour
 	}
-	return &AWS{
+	a := &AWS{
 		cfg:      cfg,
 		rng:      rand.New(rand.NewPCG(cfg.Seed, 0x6175746f74616764)),
 		trails:   make(map[event.Scope]*trail),
@@ -150,7 +162,15 @@ func New(cfg Config) *AWS {
 		arnFails: make(map[string]*arnFault),
 		names:    make(map[string]int),
 		makers:   makers(),
+		roles:    make(map[string]Role),
+		keys:     make(map[string]*key),
+		closed:   make(map[string]bool),
+		org:      cfg.Organization,
 	}
+	for _, r := range cfg.Roles {
+		a.roles[r.ARN] = r
+	}
+	return a
 }
 
 // Now is AWS's time.
@@ -270,6 +290,9 @@ func (a *AWS) decide(c *call, fault Fault) answer {
 	if !a.allow(c) {
 		return c.throttled()
 	}
+	if bad := a.refused(c); bad != nil {
+		return *bad
+	}
 	if a.isDenied(c.action, c.scope) {
 		ans := a.refusal(c)
 		a.logCall(c, ans)
@@ -292,7 +315,7 @@ func (a *AWS) decide(c *call, fault Fault) answer {
 
 // refusal is the answer to a call without permission.
 func (a *AWS) refusal(c *call) answer {
-	message := "User: " + a.callerARN(c.scope) + " is not authorized to perform: " + c.action + " because no identity-based policy allows the " + c.action + " action"
+	message := "User: " + a.callerARN(c) + " is not authorized to perform: " + c.action + " because no identity-based policy allows the " + c.action + " action"
 	switch c.service {
 	case "ec2":
 		return c.failure(403, "UnauthorizedOperation", "You are not authorized to perform this operation. "+message)
@@ -333,6 +356,16 @@ func (a *AWS) operation(c *call) func(*call) answer {
 		return a.tagsOfAPI
 	case "sts.GetCallerIdentity":
 		return a.getCallerIdentity
+	case "sts.AssumeRole":
+		return a.assumeRole
+	case "organizations.ListAccounts":
+		return a.listAccounts
+	case "organizations.ListAccountsForParent":
+		return a.listAccountsForParent
+	case "organizations.ListOrganizationalUnitsForParent":
+		return a.listUnitsForParent
+	case "account.ListRegions":
+		return a.listRegions
 	default:
 		if c.service == "iam" && strings.HasPrefix(c.op, "List") && strings.HasSuffix(c.op, "Tags") {
 			return a.listIAMTags
@@ -349,6 +382,8 @@ func (c *call) throttled() answer {
 		return c.failure(400, "ThrottledException", "Rate exceeded")
 	case "sts", "iam":
 		return c.failure(400, "Throttling", "Rate exceeded")
+	case "organizations", "account":
+		return c.failure(400, "TooManyRequestsException", "Rate exceeded")
 	default:
 		return c.failure(400, "ThrottlingException", "Rate exceeded")
 	}
@@ -367,24 +402,6 @@ func (a *AWS) allow(c *call) bool {
 		a.buckets[k] = b
 	}
 	return b.AllowN(c.now, 1)
-}
-
-func (a *AWS) getCallerIdentity(c *call) answer {
-	root := el("GetCallerIdentityResponse",
-		el("GetCallerIdentityResult", el("Arn", a.callerARN(c.scope)), el("UserId", ours().PrincipalID(c.scope.AccountID)), el("Account", c.scope.AccountID)),
-		el("ResponseMetadata", el("RequestId", "00000000-0000-4000-8000-000000000000")))
-	root.attr = ` xmlns="https://sts.amazonaws.com/doc/2011-06-15/"`
-	return answer{status: 200, typ: "text/xml", body: root.document()}
-}
-
-// ours is who the program under test is: a role of the instance that it runs on.
-func ours() Who { return Machine("autotagd", "i-0a0b0c0d0e0f01234") }
-
-func (a *AWS) callerARN(s event.Scope) string {
-	if a.cfg.Caller != "" && s.AccountID == a.cfg.Accounts[0] {
-		return a.cfg.Caller
-	}
-	return ours().ARN(event.Partition(s.Region), s.AccountID)
 }
 
 // Call is one request that came in.

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/autotagd/autotagd/pkg/event"
 )
 
 // maxFilterValues is EC2's limit on the values of all filters of a call.
@@ -302,29 +300,4 @@ func (a *AWS) describeNetworkInterfaces(c *call) answer {
 			return out
 		},
 	})
-}
-
-// describeRegions shows the configured Regions as enabled, and one that is not opted in to when all are asked for.
-func (a *AWS) describeRegions(c *call) answer {
-	type region struct{ name, status string }
-	var regions []region
-	for _, r := range a.cfg.Regions {
-		regions = append(regions, region{r, "opt-in-not-required"})
-	}
-	if c.form.Get("AllRegions") == "true" {
-		regions = append(regions, region{"me-south-1", "not-opted-in"})
-	}
-	filters, names := c.filters(), c.params("RegionName")
-	regions = slices.DeleteFunc(regions, func(r region) bool {
-		status, byStatus := filters["opt-in-status"]
-		name, byName := filters["region-name"]
-		return byStatus && !slices.Contains(status, r.status) || byName && !slices.Contains(name, r.name) || len(names) > 0 && !slices.Contains(names, r.name)
-	})
-	return ec2OK("DescribeRegions", list("regionInfo", regions, func(r region) []node {
-		suffix := ".amazonaws.com"
-		if event.Partition(r.name) == "aws-cn" {
-			suffix += ".cn"
-		}
-		return []node{el("regionName", r.name), el("regionEndpoint", "ec2."+r.name+suffix), el("optInStatus", r.status)}
-	}))
 }

@@ -91,7 +91,7 @@ func (a *AWS) addEvent(s event.Scope, e *trailEvent) {
 // logCall puts a call of the program under test into the trail, as in life.
 func (a *AWS) logCall(c *call, ans answer) {
 	rec := apiCall{
-		scope: c.scope, id: a.uuid(), at: c.now, source: c.service + ".amazonaws.com", name: c.op, who: ours(), agent: c.agent,
+		scope: c.scope, id: a.uuid(), at: c.now, source: c.service + ".amazonaws.com", name: c.op, who: a.caller(c), agent: c.agent,
 		readOnly: c.op != "CreateTags" && c.op != "TagResources", errorCode: ans.code,
 	}
 	switch c.op {
@@ -128,7 +128,7 @@ func (a *AWS) logForwarded(c *call, arn string, tags map[string]string) {
 	}
 	prefix, op, _ := strings.Cut(r.denyAction, ":")
 	a.log(apiCall{
-		scope: c.scope, id: a.uuid(), at: c.now, source: prefix + ".amazonaws.com", name: op, who: ours().On("tagging.amazonaws.com"),
+		scope: c.scope, id: a.uuid(), at: c.now, source: prefix + ".amazonaws.com", name: op, who: a.caller(c).On("tagging.amazonaws.com"),
 		request: object{"resourceArn": arn, "tags": tags},
 	}, a.visibility(), false)
 }

@@ -84,7 +84,7 @@ func (a *AWS) createTags(c *call) answer {
 	}
 	for _, r := range found {
 		for _, t := range tags {
-			r.write(c.now, a.callerARN(c.scope), true, t.key, t.value)
+			r.write(c.now, a.callerARN(c), true, t.key, t.value)
 		}
 	}
 	return ec2OK("CreateTags", el("return", "true"))
@@ -298,7 +298,7 @@ func (a *AWS) tagKnown(c *call, r *Resource, tags map[string]string) string {
 		return "TooManyTagsException"
 	}
 	for k, v := range tags {
-		r.write(c.now, a.callerARN(c.scope), true, k, v)
+		r.write(c.now, a.callerARN(c), true, k, v)
 	}
 	return ""
 }

@@ -21,11 +21,13 @@ type object = map[string]any
 // call is one request, read as far as every operation needs it.
 type call struct {
 	scope    event.Scope
-	service  string // the signing name: cloudtrail, ec2, tagging, sts
+	service  string // the signing name: cloudtrail, ec2, tagging, sts, organizations, account
 	resource string // what the path of a REST call names
 	op       string
 	action   string // the IAM action
 	agent    string
+	keyID    string // the access key
+	token    string // the session token
 	body     []byte
 	form     url.Values // of the query protocols
 	now      time.Time  // AWS's time when it was served
@@ -166,7 +168,7 @@ func (c *call) filters() map[string][]string {
 // parse reads an HTTP request. The Region and the service come from the signature's scope, the account from the access key.
 // The error, if any, is an answer.
 func (a *AWS) parse(req *http.Request) (*call, *answer) {
-	c := &call{agent: req.UserAgent()}
+	c := &call{agent: req.UserAgent(), token: req.Header.Get("X-Amz-Security-Token")}
 	if req.Body != nil {
 		b, err := io.ReadAll(req.Body)
 		if err != nil {
@@ -183,12 +185,15 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 		e := jsonError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
 		return nil, &e
 	}
-	c.scope, c.service = event.Scope{AccountID: a.accountOf(parts[0]), Region: parts[2]}, parts[3]
+	c.keyID, c.service = parts[0], parts[3]
+	c.scope = event.Scope{AccountID: a.accountOf(c.keyID), Region: parts[2]}
 	if target := req.Header.Get("X-Amz-Target"); target != "" {
 		_, c.op, _ = strings.Cut(target, ".")
 	} else if c.service == "apigateway" {
 		c.op = map[string]string{http.MethodPut: "TagResource", http.MethodGet: "GetTags"}[req.Method]
 		c.resource = strings.TrimPrefix(req.URL.Path, "/tags/")
+	} else if c.service == "account" {
+		c.op = map[string]string{"/listRegions": "ListRegions"}[req.URL.Path]
 	} else if form, err := url.ParseQuery(string(c.body)); err == nil {
 		c.form = form
 		c.op = form.Get("Action")
@@ -201,21 +206,40 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 	if c.service == "apigateway" && c.op == "GetTags" {
 		c.action = "apigateway:GET" // its actions are HTTP's
 	}
-	if c.service != "iam" && !slices.Contains(a.cfg.Regions, c.scope.Region) { // IAM is global
-		e := c.failure(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
-		if c.service == "ec2" || c.service == "sts" {
-			e = c.failure(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
-		}
-		return nil, &e
-	}
-	return c, nil
+	return c, a.notHere(c)
 }
 
-// AccessKey returns an access key that belongs to an account; any secret goes with it. A key that is none of these belongs
-// to the first account.
+// notHere is the answer to a call in a Region where the service is not, or that is not enabled in the account.
+func (a *AWS) notHere(c *call) *answer {
+	var e answer
+	switch {
+	case c.service == "iam": // is global, and wants us-east-1 in the signature; not here, for tests of other Regions
+		return nil
+	case c.service == "organizations" || c.service == "account":
+		if c.scope.Region == controlRegion(c.scope.Region) {
+			return nil
+		}
+		e = c.failure(400, "InvalidSignatureException", "Credential should be scoped to a valid region.")
+	case a.enabled(c.scope):
+		return nil
+	case c.service == "ec2" || c.service == "sts":
+		e = c.failure(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
+	default:
+		e = c.failure(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
+	}
+	return &e
+}
+
+// AccessKey returns an access key that belongs to an account; any secret goes with it. It never expires: see NewKey. A key that
+// is none of these belongs to the first account.
 func AccessKey(accountID string) string { return "AKIAFAKE" + accountID }
 
 func (a *AWS) accountOf(accessKey string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k := a.keys[accessKey]; k != nil {
+		return k.accountID
+	}
 	if id := strings.TrimPrefix(accessKey, "AKIAFAKE"); slices.Contains(a.cfg.Accounts, id) {
 		return id
 	}
