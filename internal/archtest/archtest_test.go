@@ -50,9 +50,10 @@ var mayImport = map[string][]string{
 
 // testsMayImport is what the tests of a package may import beside.
 var testsMayImport = map[string][]string{
-	"internal/daemon": {"internal/fakeaws", "pkg/checkpoint/storetest", "test/moto"},
-	"pkg/poller":      {"internal/fakeaws"},
-	"pkg/tagger":      {"internal/fakeaws"},
+	"internal/awsclient": {"internal/fakeaws", "test/moto"},
+	"internal/daemon":    {"internal/fakeaws", "pkg/checkpoint/storetest", "test/moto"},
+	"pkg/poller":         {"internal/fakeaws"},
+	"pkg/tagger":         {"internal/fakeaws"},
 }
 
 // A sourceFile is a Go file of this module.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -27,25 +26,19 @@ type Account struct {
 	ID  string // twelve digits
 	ARN string // of the identity that autotagd is in it
 
-	clients *Clients
-	date    time.Time // AWS's time when it answered; zero if it did not say
-	heard   time.Time // and when that was here
+	clients     *Clients
+	credentials aws.CredentialsProvider // what they fail with is no answer of the service that was to be called
 }
 
-// Now is AWS's time, as STS told it once, on this host's monotonic clock; the host's own time if STS did not tell.
-func (a *Account) Now() time.Time {
-	if a.date.IsZero() {
-		return time.Now()
-	}
-	return a.date.Add(time.Since(a.heard))
-}
+// Now is AWS's time, which is the same in every account: see Clients.Now.
+func (a *Account) Now() time.Time { return a.clients.Now() }
 
-// Account fetches credentials and asks STS whose they are. What may pass (a reset, a 5xx, a throttle) is tried again, with
+// Account is the account of the credentials: it fetches them and asks STS whose they are. What may pass (a reset, a 5xx, a throttle) is tried again, with
 // a warning each time, until ctx ends; anything else fails at once, with a text that says what to do. Without credentials
 // the error wraps ErrNoCredentials.
 func (c *Clients) Account(ctx context.Context) (*Account, error) {
 	var out *sts.GetCallerIdentityOutput
-	err := c.untilAnswered(ctx, func() (err error) {
+	err := c.untilAnswered(ctx, "AWS did not say which account this is; trying again", func() (err error) {
 		// Apart from the call, so that what went wrong can be told apart.
 		if _, err = c.credentials.Retrieve(ctx); err != nil {
 			return credentialsError(err)
@@ -59,13 +52,13 @@ func (c *Clients) Account(ctx context.Context) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find out the AWS account, in %s: %w", c.region, Explain(err))
 	}
-	a := &Account{ID: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), clients: c, heard: time.Now()}
-	a.date, _ = awsmiddleware.GetServerTime(out.ResultMetadata)
-	return a, nil
+	c.clock.hear(out.ResultMetadata)
+	return &Account{ID: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), clients: c, credentials: c.sealed}, nil
 }
 
-// untilAnswered calls do until it succeeds, fails for good, or ctx ends; it returns do's last error.
-func (c *Clients) untilAnswered(ctx context.Context, do func() error) error {
+// untilAnswered calls do until it succeeds, fails for good, or ctx ends; it returns do's last error. It warns of each failure
+// but the last.
+func (c *Clients) untilAnswered(ctx context.Context, warning string, do func() error) error {
 	backoff := retry.NewExponentialJitterBackoff(maxStartWait)
 	for attempt := 1; ; attempt++ {
 		err := do()
@@ -76,7 +69,7 @@ func (c *Clients) untilAnswered(ctx context.Context, do func() error) error {
 		if berr != nil {
 			wait = maxStartWait
 		}
-		c.log.Warn("AWS did not say which account this is; trying again", zap.Duration("wait", wait), zap.Error(Explain(err)))
+		c.log.Warn(warning, zap.Duration("wait", wait), zap.Error(Explain(err)))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -121,7 +114,7 @@ func (c CloudTrail) LookupEvents(ctx context.Context, in *cloudtrail.LookupEvent
 
 // CloudTrail returns CloudTrail's calls in s. It fails when s is of another account.
 func (a *Account) CloudTrail(s event.Scope) (CloudTrail, error) {
-	in := func(o *cloudtrail.Options) { o.Region = s.Region }
+	in := func(o *cloudtrail.Options) { o.Region, o.Credentials = s.Region, a.credentials }
 	return CloudTrail{lookup: with(a.clients.cloudtrail.LookupEvents, in)}, a.check(s)
 }
 
@@ -137,7 +130,7 @@ type EC2 struct {
 
 // EC2 returns EC2's calls in s. It fails when s is of another account.
 func (a *Account) EC2(s event.Scope) (EC2, error) {
-	c, in := a.clients.ec2, func(o *ec2.Options) { o.Region = s.Region }
+	c, in := a.clients.ec2, func(o *ec2.Options) { o.Region, o.Credentials = s.Region, a.credentials }
 	return EC2{
 		CreateTags:        with(c.CreateTags, in),
 		DescribeTags:      with(c.DescribeTags, in),
@@ -155,7 +148,7 @@ type Tagging struct {
 
 // Tagging returns the Resource Groups Tagging API's calls in s. It fails when s is of another account.
 func (a *Account) Tagging(s event.Scope) (Tagging, error) {
-	c, in := a.clients.tagging, func(o *resourcegroupstaggingapi.Options) { o.Region = s.Region }
+	c, in := a.clients.tagging, func(o *resourcegroupstaggingapi.Options) { o.Region, o.Credentials = s.Region, a.credentials }
 	return Tagging{
 		TagResources: with(c.TagResources, in),
 		GetResources: with(c.GetResources, in),

@@ -1,10 +1,11 @@
 // Package awsclient makes the AWS SDK's clients, with every retry, timeout and connection limit set on purpose.
 //
 // Configuration comes from where every AWS tool takes it: the SDK's environment variables (AWS_ENDPOINT_URL and its kin
-// too), the shared files, the role of the machine. There is one client a service; the Region is an option of each call, so
-// that twenty Regions cost no more than one. Invariants: no call here is ever repeated behind its caller's back, whatever
-// AWS_MAX_ATTEMPTS says, because the callers count attempts against AWS's rates and see its throttles; no attempt can hang;
-// connections are bounded; every request says `autotagd/VERSION`. A start that fails says in one line what to set.
+// too), the shared files, the role of the machine. There is one client a service; Region and credentials are options of each
+// call, so that a hundred accounts in twenty Regions cost no more than one. Invariants: no call of a Scope is ever repeated
+// behind its caller's back, whatever AWS_MAX_ATTEMPTS says, because the callers count attempts against AWS's rates and see its
+// throttles; no attempt can hang; connections are bounded; every request says `autotagd/VERSION`; a failure to get credentials
+// is never taken for an answer of the service that was to be called. A start that fails says in one line what to set.
 package awsclient
 
 import (
@@ -48,7 +49,9 @@ type Options struct {
 type Clients struct {
 	region      string
 	log         *zap.Logger
-	credentials aws.CredentialsProvider
+	credentials aws.CredentialsProvider // of the environment
+	sealed      aws.CredentialsProvider // the same, for calls
+	clock       clock
 	sts         *sts.Client
 	cloudtrail  *cloudtrail.Client
 	ec2         *ec2.Client
@@ -129,12 +132,13 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 		region:      cfg.Region,
 		log:         o.Log,
 		credentials: credentials,
+		sealed:      cfg.Credentials,
 		sts:         sts.NewFromConfig(cfg),
 		cloudtrail:  cloudtrail.NewFromConfig(cfg),
 		ec2:         ec2.NewFromConfig(cfg),
 		tagging:     tagging,
 		own: own{
-			http: cfg.HTTPClient, credentials: cfg.Credentials, userAgent: "autotagd/" + o.Version, endpoint: endpoints(cfg),
+			http: cfg.HTTPClient, userAgent: "autotagd/" + o.Version, endpoint: endpoints(cfg),
 			variant: tagapi.Variant{
 				FIPS:      kind.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled,
 				DualStack: kind.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled,

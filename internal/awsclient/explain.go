@@ -69,6 +69,10 @@ func codeHint(code string, err error) string {
 		return "the secret key does not fit the access key, or the clock of this host is wrong; check AWS_SECRET_ACCESS_KEY"
 	case "RequestTimeTooSkewed", "RequestInTheFuture":
 		return "the clock of this host is wrong; set it by NTP"
+	case "RegionDisabledException":
+		return "activate STS in this Region, in IAM's account settings of the account that AWS names"
+	case "AWSOrganizationsNotInUseException":
+		return "this account is in no organization; list the accounts' roles under `accounts` instead"
 	case "OptInRequired", "SubscriptionRequiredException":
 		return "enable the Region or the service in this account, or take it out of `regions`"
 	}
@@ -78,8 +82,13 @@ func codeHint(code string, err error) string {
 	return ""
 }
 
-// Denied reports whether err is AWS's refusal to let this identity make the call: an operator can mend it, waiting cannot.
+// Denied reports whether err is AWS's refusal to let this identity make the call, or have the role to make it by: an operator
+// can mend it, waiting cannot.
 func Denied(err error) bool {
+	var role *RoleError
+	if errors.As(err, &role) {
+		return role.Denied
+	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
 		return false
@@ -99,13 +108,22 @@ func deniedHint(err error) string {
 	}
 	prefix := ""
 	switch op.ServiceID {
+	case "Account":
+		prefix = "account"
 	case "CloudTrail":
 		prefix = "cloudtrail"
 	case "EC2":
 		prefix = "ec2"
 	case "Resource Groups Tagging API":
 		prefix = "tag"
+	case "Organizations":
+		return fmt.Sprintf("grant organizations:%s to the identity that autotagd runs as, whose account must be the organization's management "+
+			"account or one that it made a delegated administrator", op.OperationName)
 	case "STS":
+		if op.OperationName == "AssumeRole" { // STS says the same for each of these
+			return "grant sts:AssumeRole on the role to the identity that autotagd runs as, and see that the role is there, its account " +
+				"open, and that its trust policy names that identity, with this external id if it asks for one"
+		}
 		prefix = "sts"
 	case "IAM":
 		prefix = "iam"

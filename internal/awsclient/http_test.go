@@ -6,10 +6,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/event"
 )
 
 // The server's side is a pipe, so that the timeouts pass in a bubble's time.
@@ -127,4 +137,51 @@ func TestConnectionsAreBounded(t *testing.T) {
 			s.Close()
 		}
 	})
+}
+
+// Behind one endpoint all accounts share the connections: there is one client a service, and one HTTP client for all.
+func TestAllAccountsShareTheConnections(t *testing.T) {
+	ids := []string{"111122223333", "444455556666", "777788889999"}
+	config := fakeaws.Config{Accounts: ids, Latency: 50 * time.Millisecond}
+	for _, id := range ids {
+		config.Roles = append(config.Roles, fakeaws.Role{ARN: "arn:aws:iam::" + id + ":role/autotagd"})
+	}
+	srv := httptest.NewUnstartedServer(fakeaws.New(config).Handler())
+	var opened atomic.Int64
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	clients, err := FromConfig(aws.Config{
+		Region: fakeaws.DefaultRegion, BaseEndpoint: &srv.URL, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
+	}, Options{Version: "test", Log: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests sync.WaitGroup
+	for _, role := range config.Roles {
+		a, err := clients.Assume(role.ARN, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		api, err := a.EC2(event.Scope{AccountID: a.ID, Region: fakeaws.DefaultRegion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range maxConnsPerHost {
+			requests.Go(func() {
+				if _, err := api.DescribeTags(t.Context(), &ec2.DescribeTagsInput{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	requests.Wait()
+	// A connection is closed when more are idle than are kept, and opened again; never are there more at a time.
+	if n := opened.Load(); n < maxIdleConnsPerHost || n >= 2*maxConnsPerHost {
+		t.Errorf("%d connections for %d calls, want about %d", n, len(ids)*maxConnsPerHost, maxConnsPerHost)
+	}
 }

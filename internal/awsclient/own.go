@@ -28,14 +28,13 @@ const (
 	maxAnswer = 8 << 20
 )
 
-// own is what the services' own tag calls are made with: there is no SDK module of each, but its signer, its credentials
-// and its HTTP client.
+// own is what the services' own tag calls are made with, beside an account's credentials: there is no SDK module of each, but
+// its signer and its HTTP client.
 type own struct {
-	http        aws.HTTPClient
-	credentials aws.CredentialsProvider
-	userAgent   string
-	variant     tagapi.Variant
-	endpoint    func(sdkID string) string // "" = AWS's
+	http      aws.HTTPClient
+	userAgent string
+	variant   tagapi.Variant
+	endpoint  func(sdkID string) string // "" = AWS's
 }
 
 // WriteTags makes one attempt of a call that tags, in s. It fails when s is of another account.
@@ -98,7 +97,7 @@ func (a *Account) own(ctx context.Context, s event.Scope, call *tagapi.Call, op 
 		return failed(&smithy.SerializationError{Err: err})
 	}
 	req.Header.Set("User-Agent", o.userAgent)
-	credentials, err := o.credentials.Retrieve(ctx)
+	credentials, err := a.credentials.Retrieve(ctx)
 	if err != nil {
 		return failed(fmt.Errorf("get credentials: %w", err))
 	}
