@@ -17,8 +17,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/account"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
@@ -47,16 +49,18 @@ type Options struct {
 
 // Clients has one client a service. It is safe for concurrent use.
 type Clients struct {
-	region      string
-	log         *zap.Logger
-	credentials aws.CredentialsProvider // of the environment
-	sealed      aws.CredentialsProvider // the same, for calls
-	clock       clock
-	sts         *sts.Client
-	cloudtrail  *cloudtrail.Client
-	ec2         *ec2.Client
-	tagging     *resourcegroupstaggingapi.Client
-	own         own
+	region        string
+	log           *zap.Logger
+	credentials   aws.CredentialsProvider // of the environment
+	sealed        aws.CredentialsProvider // the same, for calls
+	clock         clock
+	sts           *sts.Client
+	organizations *organizations.Client
+	account       *account.Client
+	cloudtrail    *cloudtrail.Client
+	ec2           *ec2.Client
+	tagging       *resourcegroupstaggingapi.Client
+	own           own
 }
 
 // New reads the SDK's configuration from the environment and the shared files and makes the clients. Without a Region the
@@ -129,14 +133,16 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 	tagging := resourcegroupstaggingapi.NewFromConfig(cfg)
 	kind := tagging.Options().EndpointOptions // as the SDK has it from the environment and the files
 	return &Clients{
-		region:      cfg.Region,
-		log:         o.Log,
-		credentials: credentials,
-		sealed:      cfg.Credentials,
-		sts:         sts.NewFromConfig(cfg),
-		cloudtrail:  cloudtrail.NewFromConfig(cfg),
-		ec2:         ec2.NewFromConfig(cfg),
-		tagging:     tagging,
+		region:        cfg.Region,
+		log:           o.Log,
+		credentials:   credentials,
+		sealed:        cfg.Credentials,
+		sts:           sts.NewFromConfig(cfg),
+		organizations: organizations.NewFromConfig(cfg),
+		account:       account.NewFromConfig(cfg),
+		cloudtrail:    cloudtrail.NewFromConfig(cfg),
+		ec2:           ec2.NewFromConfig(cfg),
+		tagging:       tagging,
 		own: own{
 			http: cfg.HTTPClient, userAgent: "autotagd/" + o.Version, endpoint: endpoints(cfg),
 			variant: tagapi.Variant{
