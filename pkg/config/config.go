@@ -59,7 +59,7 @@ type Account struct {
 // Organization stands for every account of the organization but the excluded ones.
 type Organization struct {
 	RoleName string
-	Exclude  []string // account ids
+	Exclude  []string // account ids, and those of organizational units, which stand for all the accounts below them
 }
 
 // Poll says how events are read.

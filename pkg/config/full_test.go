@@ -14,8 +14,8 @@ func full() *config.Config {
 		GlobalRegion: config.GlobalRegionOff,
 		Accounts: []config.Account{
 			{RoleARN: "arn:aws:iam::123456789012:role/team/autotagd", ExternalID: "a1"},
-			{RoleARN: "arn:aws-cn:iam::234567890123:role/autotagd"},
-			{Organization: &config.Organization{RoleName: "tagger", Exclude: []string{"012345678901"}}},
+			{RoleARN: "arn:aws:iam::234567890123:role/autotagd"},
+			{Organization: &config.Organization{RoleName: "tagger", Exclude: []string{"012345678901", "ou-ab12-34567890"}}},
 		},
 		Poll:       config.Poll{Interval: 90 * time.Second, SweepInterval: time.Hour, Lookback: time.Millisecond, Rate: 2, Start: 90 * 24 * time.Hour},
 		Checkpoint: config.Checkpoint{DynamoDB: &config.DynamoDB{Table: "tags", Region: "eu-west-1", Lease: time.Minute}},

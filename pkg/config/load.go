@@ -224,32 +224,9 @@ func (d *decoder) suggest(name string, names []string) string {
 
 // checkLists finds what is wrong with items only because of the others.
 func (d *decoder) checkLists(c *Config) {
-	unique := func(key string, items []string) {
-		for i, s := range items {
-			if s != "" && slices.Index(items, s) < i {
-				d.failKey(index(key, i), "said twice: "+quote(s), "want it once")
-			}
-		}
-	}
-	unique("regions", c.Regions)
-	unique("services", c.Services)
-	roles := make([]string, len(c.Accounts))
-	organizations := 0
-	for i, a := range c.Accounts {
-		roles[i] = member(index("accounts", i), "role_arn")
-		if a.Organization == nil {
-			continue
-		}
-		if organizations++; organizations > 1 {
-			d.failKey(index("accounts", i), "a second organization", "want one, of which the credentials are a member")
-		}
-		unique(member(member(index("accounts", i), "organization"), "exclude"), a.Organization.Exclude)
-	}
-	for i, a := range c.Accounts {
-		if first := slices.IndexFunc(c.Accounts, func(b Account) bool { return b.RoleARN == a.RoleARN }); a.RoleARN != "" && first < i {
-			d.failKey(roles[i], "said twice: "+quote(a.RoleARN), "want it once")
-		}
-	}
+	d.unique("regions", c.Regions)
+	d.unique("services", c.Services)
+	d.checkAccounts(c)
 	if i := slices.Index(c.Regions, AllRegions); i >= 0 && len(c.Regions) > 1 {
 		d.failKey(index("regions", i), "all beside other Regions", "want [all], or a list of Regions")
 	}
@@ -269,6 +246,49 @@ func (d *decoder) checkLists(c *Config) {
 				keys[i] = t.Key
 			}
 			d.fail(e.name, e.key, "no such key in tags", suggestion(nearest(e.name.Value, keys), "want "+oneOf(keys)))
+		}
+	}
+}
+
+// checkAccounts finds what is wrong with accounts only because of the others. An organization may stand beside roles: of
+// accounts outside it, or for accounts of it that need another role.
+func (d *decoder) checkAccounts(c *Config) {
+	var organization bool
+	first := make(map[string]string) // the role of each account
+	partition := ""
+	for i, a := range c.Accounts {
+		if a.Organization != nil {
+			if organization {
+				d.failKey(index("accounts", i), "a second organization", "want one, of which the credentials are a member")
+			}
+			organization = true
+			d.unique(member(member(index("accounts", i), "organization"), "exclude"), a.Organization.Exclude)
+		}
+		if a.RoleARN == "" {
+			continue
+		}
+		key, parts := member(index("accounts", i), "role_arn"), strings.Split(a.RoleARN, ":")
+		if partition == "" {
+			partition = parts[1]
+		}
+		switch other := first[parts[4]]; {
+		case other == a.RoleARN:
+			d.failKey(key, "said twice: "+quote(a.RoleARN), "want it once")
+		case other != "":
+			d.failKey(key, "a second role in account "+parts[4], "want one role an account")
+		case parts[1] != partition:
+			d.failKey(key, "a role in another partition: "+quote(a.RoleARN), "want roles of the partition "+partition+", since no credentials work in two")
+		default:
+			first[parts[4]] = a.RoleARN
+		}
+	}
+}
+
+// unique refuses what a list has twice.
+func (d *decoder) unique(key string, items []string) {
+	for i, s := range items {
+		if s != "" && slices.Index(items, s) < i {
+			d.failKey(index(key, i), "said twice: "+quote(s), "want it once")
 		}
 	}
 }

@@ -85,8 +85,9 @@ func drawConfig(t *rapid.T) *config.Config {
 		c.Regions = []string{config.AllRegions}
 	}
 	c.GlobalRegion = config.GlobalRegion(pick("global", "auto", "off"))
-	for _, role := range words("accounts", rapid.StringMatching(`arn:aws(-cn)?:iam::[0-9]{12}:role/([a-z]+/)?[\w+=,.@-]{1,20}`)) {
-		a := config.Account{RoleARN: role}
+	partition := pick("partition", "aws", "aws-cn", "aws-us-gov")
+	for _, id := range words("accounts", rapid.StringMatching(`[0-9]{12}`)) {
+		a := config.Account{RoleARN: "arn:" + partition + ":iam::" + id + ":role/" + rapid.StringMatching(`([a-z]+/)?[\w+=,.@-]{1,20}`).Draw(t, "role")}
 		if rapid.Bool().Draw(t, "external") {
 			a.ExternalID = rapid.StringMatching(`[\w+=,.@:/-]{2,30}`).Draw(t, "id")
 		}
@@ -94,7 +95,7 @@ func drawConfig(t *rapid.T) *config.Config {
 	}
 	if rapid.Bool().Draw(t, "organization") {
 		c.Accounts = append(c.Accounts, config.Account{Organization: &config.Organization{
-			RoleName: rapid.StringMatching(`[\w+=,.@-]{1,20}`).Draw(t, "role"), Exclude: words("exclude", rapid.StringMatching(`[0-9]{12}`)),
+			RoleName: rapid.StringMatching(`[\w+=,.@-]{1,20}`).Draw(t, "role"), Exclude: words("exclude", rapid.StringMatching(`[0-9]{12}|ou-[0-9a-z]{4}-[0-9a-z]{8}`)),
 		}})
 	}
 	c.Poll = config.Poll{Interval: span(year), SweepInterval: span(year), Lookback: span(year), Rate: rate(2), Start: span(90 * 24 * time.Hour)}

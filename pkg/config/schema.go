@@ -112,7 +112,7 @@ func path(s string) (string, string) {
 }
 
 func roleARN(s string) (string, string) {
-	is := regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([\x21-\x7e]+/)?[\w+=,.@-]+$`).MatchString(s)
+	is := regexp.MustCompile(`^arn:aws(-[a-z]+)*:iam::[0-9]{12}:role/([\x21-\x7e]+/)?[\w+=,.@-]{1,64}$`).MatchString(s)
 	return refuse(s, is, "an IAM role ARN", "want arn:aws:iam::<account>:role/<name>")
 }
 
@@ -128,8 +128,9 @@ func externalID(s string) (string, string) {
 	return refuse(s, isWord(s, inNames+":/", 2, 1224), "an external id", "want 2 to 1224 letters, digits and "+spaced(inNames+":/"))
 }
 
-func accountID(s string) (string, string) {
-	return refuse(s, regexp.MustCompile(`^[0-9]{12}$`).MatchString(s), "an account id", "want its 12 digits")
+func excluded(s string) (string, string) {
+	is := regexp.MustCompile(`^([0-9]{12}|ou-[0-9a-z]{4,32}-[0-9a-z]{8,32})$`).MatchString(s)
+	return refuse(s, is, "an account id, nor that of an organizational unit", "want 12 digits, or ou-<root>-<unit>")
 }
 
 func tableName(s string) (string, string) {
@@ -167,7 +168,7 @@ func (a account) section() section {
 		{"external_id", text{&a.p.ExternalID, externalID}},
 		{"organization", optional[Organization]{&a.p.Organization, o, section{
 			{"role_name", text{&o.RoleName, roleName}},
-			{"exclude", list[string]{&o.Exclude, plain(accountID)}},
+			{"exclude", list[string]{&o.Exclude, plain(excluded)}},
 		}}},
 	}
 }
