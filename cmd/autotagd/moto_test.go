@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,12 +130,8 @@ func TestPoliciesAtMoto(t *testing.T) {
 		Region: "us-east-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
 	})
 	n := 0
-	for _, args := range [][]string{{"policy"}, {"policy", "--services", "ec2,s3,iam"}, {"policy", "--services", "s3control"}} {
-		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), environment{args, nil, &stdout, &stderr, func(string) string { return "" }}); code != exitDone {
-			t.Fatalf("%v: exit code %d: %s", args, code, &stderr)
-		}
-		for stream := json.NewDecoder(&stdout); ; n++ {
+	take := func(args any, stdout io.Reader) {
+		for stream := json.NewDecoder(stdout); ; n++ {
 			var document json.RawMessage
 			if err := stream.Decode(&document); errors.Is(err, io.EOF) {
 				break
@@ -147,7 +144,18 @@ func TestPoliciesAtMoto(t *testing.T) {
 			}
 		}
 	}
-	if n < 4 {
+	for _, args := range [][]string{{"policy"}, {"policy", "--services", "ec2,s3,iam"}, {"policy", "--services", "s3control"}} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), environment{args, nil, &stdout, &stderr, func(string) string { return "" }}); code != exitDone {
+			t.Fatalf("%v: exit code %d: %s", args, code, &stderr)
+		}
+		take(args, &stdout)
+	}
+	for _, role := range []bool{false, true} {
+		stdout, _ := policiesOfAccounts(t, role, "")
+		take(accountsYAML, strings.NewReader(stdout))
+	}
+	if n < 6 {
 		t.Errorf("%d documents, want the default's two and one each of the others", n)
 	}
 }

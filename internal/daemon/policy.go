@@ -90,6 +90,9 @@ type grant struct {
 
 // The statements, in the order of the documents.
 const (
+	sidRoles    = "AssumeRoles"
+	sidOrg      = "ListOrganization"
+	sidRegions  = "ListRegions"
 	sidEvents   = "ReadEvents"
 	sidEC2      = "ReadEC2"
 	sidTags     = "ReadTags"
@@ -104,31 +107,25 @@ const (
 	sidTagAnyOf = "TagAnyResourceAnyKey"
 )
 
-// Policies returns the least that cfg needs: the calls that this release makes for what the catalog, the services and the
-// filters leave. More than one policy takes comes as several, for one identity. region is the environment's, or "".
-func Policies(cfg *config.Config, planner *Planner, region string) ([]Policy, error) {
-	return documents(grants(cfg, planner, region), maxPolicy)
-}
-
-// grants returns what Policies is about, by statement and action. sts:GetCallerIdentity, called at a start, needs no permission.
+// grants returns what work in one account takes, by statement and action: the calls that this release makes for what the
+// catalog, the services and the filters leave. sts:GetCallerIdentity, called at a start, needs no permission.
 func grants(cfg *config.Config, planner *Planner, region string) []grant {
-	regions := regionsOf(cfg, region)
-	g := granter{cfg: cfg, byAction: make(map[[2]string]grant)}
-	for _, r := range regions {
-		g.partitions = append(g.partitions, event.Partition(r))
-	}
-	slices.Sort(g.partitions)
-	g.partitions = slices.Compact(g.partitions)
+	regions, named := policyRegions(cfg, region)
+	g := granter{cfg: cfg, partitions: partitionsOf(cfg, region), byAction: make(map[[2]string]grant)}
 	keys := planner.Rules.Keys()
 	// A call without tags, or of a service that doesn't tell IAM about them, has no such keys: ForAllValues lets it pass.
 	g.keys = condition("ForAllValues:StringEquals", "aws:TagKeys", keys)
 	g.overwrite = !slices.ContainsFunc(keys, func(key string) bool { return !cfg.ExistingTags.Overwrite(key) })
 
 	var polled map[string]map[string][]string
-	if len(cfg.Regions) > 0 { // else it is the environment's, which may be another one where the daemon runs
+	if named {
 		polled = condition("StringEquals", "aws:RequestedRegion", regions)
 	}
 	g.add(grant{sid: sidEvents, action: "cloudtrail:LookupEvents", condition: polled})
+	if slices.Contains(cfg.Regions, config.AllRegions) { // one of the two does, where it can be reached
+		g.add(grant{sid: sidRegions, action: "account:ListRegions"})
+		g.add(grant{sid: sidRegions, action: "ec2:DescribeRegions"})
+	}
 	for need := range planner.Catalog.Needs() {
 		if need.TagAPI != resource.NoTagAPI && handled(planner.Rules, need) {
 			g.need(need)
@@ -140,7 +137,7 @@ func grants(cfg *config.Config, planner *Planner, region string) []grant {
 		one.resources = slices.Compact(one.resources)
 		all = append(all, one)
 	}
-	order := []string{sidEvents, sidEC2, sidTags, sidOwn, sidOwnMore, sidTagEC2, sidTagging, sidTag, sidTagPaths, sidTagAny, sidTagAll, sidTagAnyOf}
+	order := []string{sidRegions, sidEvents, sidEC2, sidTags, sidOwn, sidOwnMore, sidTagEC2, sidTagging, sidTag, sidTagPaths, sidTagAny, sidTagAll, sidTagAnyOf}
 	slices.SortFunc(all, func(a, b grant) int {
 		return cmp.Or(slices.Index(order, a.sid)-slices.Index(order, b.sid), strings.Compare(a.action, b.action))
 	})
@@ -324,7 +321,9 @@ func policyOf(all []grant) Policy {
 			p.Statement = append(p.Statement, Statement{Sid: one.sid, Effect: "Allow", Condition: one.condition})
 		}
 		s := &p.Statement[len(p.Statement)-1]
-		s.Action = append(s.Action, one.action)
+		if !slices.Contains(s.Action, one.action) { // one grant a role has the same
+			s.Action = append(s.Action, one.action)
+		}
 		s.Resource = append(s.Resource, one.resources...)
 	}
 	for i := range p.Statement {
