@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/account"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
@@ -58,6 +59,7 @@ type Clients struct {
 	organizations *organizations.Client
 	account       *account.Client
 	cloudtrail    *cloudtrail.Client
+	dynamodb      *dynamodb.Client
 	ec2           *ec2.Client
 	tagging       *resourcegroupstaggingapi.Client
 	own           own
@@ -141,6 +143,7 @@ func FromConfig(cfg aws.Config, o Options) (*Clients, error) {
 		organizations: organizations.NewFromConfig(cfg),
 		account:       account.NewFromConfig(cfg),
 		cloudtrail:    cloudtrail.NewFromConfig(cfg),
+		dynamodb:      dynamodb.NewFromConfig(cfg),
 		ec2:           ec2.NewFromConfig(cfg),
 		tagging:       tagging,
 		own: own{

@@ -75,6 +75,10 @@ func codeHint(code string, err error) string {
 		return "this account is in no organization; list the accounts' roles under `accounts` instead"
 	case "OptInRequired", "SubscriptionRequiredException":
 		return "enable the Region or the service in this account, or take it out of `regions`"
+	case "ResourceNotFoundException":
+		if serviceOf(err) == "DynamoDB" {
+			return "there is no such table; make it with `autotagd check --aws --create-table`, or name another in checkpoint.dynamodb"
+		}
 	}
 	if Denied(err) {
 		return deniedHint(err)
@@ -100,6 +104,15 @@ func Denied(err error) bool {
 	return false
 }
 
+// serviceOf returns the SDK's name of the service that was called, "" if err does not say.
+func serviceOf(err error) string {
+	var op *smithy.OperationError
+	if !errors.As(err, &op) {
+		return ""
+	}
+	return op.ServiceID
+}
+
 // deniedHint names the IAM action to grant, as far as the error says which call was denied.
 func deniedHint(err error) string {
 	var op *smithy.OperationError
@@ -112,6 +125,8 @@ func deniedHint(err error) string {
 		prefix = "account"
 	case "CloudTrail":
 		prefix = "cloudtrail"
+	case "DynamoDB":
+		prefix = "dynamodb"
 	case "EC2":
 		prefix = "ec2"
 	case "Resource Groups Tagging API":
