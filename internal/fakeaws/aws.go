@@ -1,7 +1,8 @@
 // Package fakeaws is an AWS in the process, for the demo, for tests and for simulations.
 //
 // It speaks the wire protocols of the SDK for what autotagd calls: LookupEvents, EC2's CreateTags and descriptions, the
-// tagging API, STS with roles and keys that expire, the organization's accounts and Regions. Requests come in through HTTPClient, without a network and fit for a synctest bubble, or
+// tagging API, STS with roles and keys that expire, the organization's accounts and Regions, DynamoDB. Requests come in
+// through HTTPClient, without a network and fit for a synctest bubble, or
 // through Handler, over HTTP. It has AWS's own limits, delays and errors: LookupEvents answers twice a second in an account
 // and Region, 50 events a page, newest first, and shows events minutes late and out of order; ids are unknown for a moment
 // after creation; one unknown id fails a whole CreateTags. On top come faults that a test injects.
@@ -45,6 +46,8 @@ type Config struct {
 	Consistency time.Duration
 	// ImageTime is how long an image stays pending, without its snapshots; 0 means 20 s.
 	ImageTime time.Duration
+	// TableTime is how long a new DynamoDB table is CREATING; 0 means 5 s, a negative one none.
+	TableTime time.Duration
 	// Duplicates is the probability that LookupEvents shows an event twice on a page.
 	Duplicates float64
 	// EmptyPages is the probability that a page of LookupEvents is empty, with a token that goes on.
@@ -91,6 +94,8 @@ func defaultLimit(op string) Limit {
 		return Limit{15, 30}
 	case "ListAccounts", "ListAccountsForParent", "ListOrganizationalUnitsForParent", "ListRegions":
 		return Limit{5, 8}
+	case "Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "BatchGetItem", "BatchWriteItem":
+		return Limit{4000, 4000} // of a new table that is paid for by request
 	default:
 		return Limit{20, 100}
 	}
@@ -115,6 +120,7 @@ type AWS struct {
 	denied   map[denial]bool
 	arnFails map[string]*arnFault
 	hideIDs  bool
+	tables   map[tableKey]*dynamoTable
 	makers   map[string]maker
 	names    map[string]int // how often a made-up name was used
 	roles    map[string]Role
@@ -145,6 +151,9 @@ func New(cfg Config) *AWS {
 	if cfg.ImageTime == 0 {
 		cfg.ImageTime = 20 * time.Second
 	}
+	if cfg.TableTime == 0 {
+		cfg.TableTime = 5 * time.Second
+	}
 	if cfg.Retention == 0 {
 		cfg.Retention = 90 * 24 * time.Hour
 	}
@@ -161,6 +170,7 @@ func New(cfg Config) *AWS {
 		denied:   make(map[denial]bool),
 		arnFails: make(map[string]*arnFault),
 		names:    make(map[string]int),
+		tables:   make(map[tableKey]*dynamoTable),
 		makers:   makers(),
 		roles:    make(map[string]Role),
 		keys:     make(map[string]*key),
@@ -286,6 +296,8 @@ func (a *AWS) decide(c *call, fault Fault) answer {
 		return answer{reset: true}
 	case BadToken:
 		c.badToken = true
+	case Partial:
+		c.partial = true
 	}
 	if !a.allow(c) {
 		return c.throttled()
@@ -295,7 +307,9 @@ func (a *AWS) decide(c *call, fault Fault) answer {
 	}
 	if a.isDenied(c.action, c.scope) {
 		ans := a.refusal(c)
-		a.logCall(c, ans)
+		if c.service != "dynamodb" {
+			a.logCall(c, ans)
+		}
 		return ans
 	}
 	do := a.operation(c)
@@ -306,7 +320,9 @@ func (a *AWS) decide(c *call, fault Fault) answer {
 		return ec2Error(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 	}
 	ans := do(c)
-	a.logCall(c, ans)
+	if c.service != "dynamodb" {
+		a.logCall(c, ans)
+	}
 	if fault == LostAnswer {
 		ans.reset = true
 	}
@@ -327,6 +343,9 @@ func (a *AWS) refusal(c *call) answer {
 }
 
 func (a *AWS) operation(c *call) func(*call) answer {
+	if c.service == "dynamodb" {
+		return a.dynamoOperation(c.op)
+	}
 	switch c.service + "." + c.op {
 	case "cloudtrail.LookupEvents":
 		return a.lookupEvents
@@ -380,6 +399,8 @@ func (c *call) throttled() answer {
 		return c.failure(503, "RequestLimitExceeded", "Request limit exceeded.")
 	case "tagging":
 		return c.failure(400, "ThrottledException", "Rate exceeded")
+	case "dynamodb":
+		return c.failure(400, "ProvisionedThroughputExceededException", "The level of configured provisioned throughput for the table was exceeded.")
 	case "sts", "iam":
 		return c.failure(400, "Throttling", "Rate exceeded")
 	case "organizations", "account":

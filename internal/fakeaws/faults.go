@@ -20,11 +20,12 @@ const (
 	LostAnswer        // done, but the connection breaks before the answer
 	Slow              // done, 20 s late
 	BadToken          // a NextToken is refused; nothing happens to a call without one
+	Partial           // a batch of DynamoDB leaves some of it unprocessed; nothing happens to another call
 )
 
 // String names the fault, as Call.Error has it.
 func (f Fault) String() string {
-	return [...]string{"none", "throttle", "server error", "reset", "lost answer", "slow", "bad token"}[f]
+	return [...]string{"none", "throttle", "server error", "reset", "lost answer", "slow", "bad token", "partial"}[f]
 }
 
 func (f Fault) delay() time.Duration {
@@ -36,7 +37,7 @@ func (f Fault) delay() time.Duration {
 
 // Faults are probabilities, each of 0 to 1; together at most 1.
 type Faults struct {
-	Throttle, ServerError, Reset, LostAnswer, Slow, BadToken float64
+	Throttle, ServerError, Reset, LostAnswer, Slow, BadToken, Partial float64
 }
 
 // SetFaults injects faults into an operation from now on, at random by the seed; op "" means every operation that has no
@@ -92,7 +93,7 @@ func (a *AWS) drawFault(c *call) Fault {
 	for _, p := range [...]struct {
 		p     float64
 		fault Fault
-	}{{f.Throttle, Throttle}, {f.ServerError, ServerError}, {f.Reset, Reset}, {f.LostAnswer, LostAnswer}, {f.Slow, Slow}, {f.BadToken, BadToken}} {
+	}{{f.Throttle, Throttle}, {f.ServerError, ServerError}, {f.Reset, Reset}, {f.LostAnswer, LostAnswer}, {f.Slow, Slow}, {f.BadToken, BadToken}, {f.Partial, Partial}} {
 		if x < p.p {
 			return p.fault
 		}

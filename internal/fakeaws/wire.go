@@ -32,6 +32,7 @@ type call struct {
 	form     url.Values // of the query protocols
 	now      time.Time  // AWS's time when it was served
 	badToken bool       // a fault: this call's token is refused
+	partial  bool       // a fault: this call leaves a part undone
 }
 
 // answer is what goes back. With reset set the connection breaks instead.
