@@ -1,7 +1,8 @@
 # autotagd: what a person and CI run. `make help` lists it.
 #
-# It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto. The race detector needs a C compiler
-# besides: without one, tests run without it and say so; in CI that is a failure.
+# It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
+# for the one against dynalite. The race detector needs a C compiler besides: without one, tests run without it and say so; in CI
+# that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
 SHELL := bash
@@ -72,12 +73,13 @@ generated: needs-moto
 imports:
 	$(GO) test -count=1 ./internal/archtest
 
-# Tests that take longer than `make test` should are behind AUTOTAGD_SLOW; the packages that have some run again, with them.
+# Tests that take longer than `make test` should are behind AUTOTAGD_SLOW, and those against dynalite need Node.js; the packages
+# that have some run again, with them.
 .PHONY: slow
-slow: needs-race needs-moto
-	@dirs=$$({ git grep -l --untracked AUTOTAGD_SLOW -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
+slow: needs-race needs-moto needs-dynalite
+	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
-	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
+	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
 
 .PHONY: bench
 bench: ## every benchmark: of polling, of tagging, of a start, and of the parts
@@ -112,6 +114,10 @@ $(TOOLS)/%: tools/go.mod tools/go.sum
 needs-moto:
 	@test/moto/setup >/dev/null
 
+.PHONY: needs-dynalite
+needs-dynalite:
+	@test/dynalite/setup
+
 .PHONY: needs-race
 needs-race:
 	@[[ -n '$(RACE)' ]] || { \
@@ -119,4 +125,4 @@ needs-race:
 
 .PHONY: clean
 clean: ## what the build made; not Go's cache
-	rm -rf bin test/moto/.venv
+	rm -rf bin test/moto/.venv test/dynalite/node_modules

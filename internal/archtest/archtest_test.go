@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"pkg/rules":          {"pkg/event", "pkg/resource", "pkg/identity"},
 	"pkg/tagapi":         {"pkg/event", "pkg/resource"},
 	"pkg/tagger":         {"pkg/event", "pkg/resource"},
+	"test/dynalite":      {},
 	"test/moto":          {},
 
 	// It joins the others; only the command may import it.
