@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 var testsMayImport = map[string][]string{
 	"internal/awsclient": {"internal/fakeaws", "test/moto"},
 	"internal/daemon":    {"internal/fakeaws", "pkg/checkpoint/storetest", "test/moto"},
+	"pkg/checkpoint":     {"internal/fakeaws", "test/dynalite", "test/moto"},
 	"pkg/poller":         {"internal/fakeaws"},
 	"pkg/tagger":         {"internal/fakeaws"},
 }

@@ -26,16 +26,18 @@ import (
 )
 
 // Store keeps one State per Scope, in parts. Different Scopes may be used at the same time; of one Scope one call at a
-// time. A call that fails has done anything between nothing and all of it, and may be repeated. A Store does not retry.
+// time. A call that fails has done anything between nothing and all of it, and may be repeated. A Store does not retry what
+// failed; a batch of which the other side has done a part is no failure, and a Store goes on with the rest until ctx ends.
 type Store interface {
 	// Load reads every part, consistently with all calls of this process that have returned. A Scope that was never
 	// saved gives a Loaded without State, perhaps with other parts, left by a crash during the first save. A part that
 	// can't be trusted is a *DamagedError or a *NewerError.
 	Load(ctx context.Context, s event.Scope) (Loaded, error)
-	// Put writes parts other than StatePart, whole, over what is there. They are durable when it returns nil.
+	// Put writes parts other than StatePart, each once, whole, over what is there. They are durable when it returns nil.
 	Put(ctx context.Context, s event.Scope, parts []Part) error
-	// Swap replaces StatePart. It is durable when the error is nil. ErrFenced: old is not what is stored, nothing was
-	// written. After any other error the write may have happened: Load before going on.
+	// Swap replaces StatePart. It is durable when the error is nil. ErrFenced: old is not what is stored, or another has the
+	// Scope by now (see Leases), and nothing was written. After any other error the write may have happened: Load before
+	// going on. No two writes have the same Version.
 	Swap(ctx context.Context, s event.Scope, old Version, state []byte) (Version, error)
 	// Delete removes parts; one that isn't there is no error. A part may come back after a crash unless the error is nil.
 	Delete(ctx context.Context, s event.Scope, names []string) error

@@ -1,12 +1,15 @@
-// Package storetest holds what every checkpoint.Store must do, as tests that any implementation runs, and a simulated
-// Disk that forgets what was not synced.
+// Package storetest holds what every checkpoint.Store and all Leases must do, as tests that any implementation runs, and a
+// simulated Disk that forgets what was not synced.
 package storetest
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,11 +24,17 @@ const (
 	jobA  = "job#00112233445566778899aabbccddeeff#ffeeddccbbaa99887766554433221100"
 )
 
+// The Scopes of all tests, and a Floor.
+var (
+	here  = event.Scope{AccountID: "123456789012", Region: "eu-west-1"}
+	there = event.Scope{AccountID: "123456789012", Region: "us-east-1"}
+	floor = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+)
+
 // RunStoreTests runs the conformance suite. open returns the store under test over the same content each time it is
-// called within one test, as a new process would open it, and empty for each new test.
+// called within one test, as a new process would open it, and empty for each new test. A store that has Leases is the owner of
+// a Scope before it swaps.
 func RunStoreTests(t *testing.T, open func(t *testing.T) func() checkpoint.Store) {
-	here := event.Scope{AccountID: "123456789012", Region: "eu-west-1"}
-	there := event.Scope{AccountID: "123456789012", Region: "us-east-1"}
 	tests := []struct {
 		name string
 		run  func(t *testing.T, reopen func() checkpoint.Store)
@@ -81,6 +90,31 @@ func RunStoreTests(t *testing.T, open func(t *testing.T) func() checkpoint.Store
 				if got[p.Name] != string(p.Data) {
 					t.Errorf("%s: %d bytes, want %d", p.Name, len(got[p.Name]), len(p.Data))
 				}
+			}
+		}},
+		{"more parts than go into a batch, and more bytes than into a page", func(t *testing.T, reopen func() checkpoint.Store) {
+			s := reopen()
+			want := map[string]string{}
+			var all []checkpoint.Part
+			var names []string
+			for n := range 30 {
+				data := strings.Repeat(fmt.Sprintf("%02d", n), 20_000) // together 1.2 MB
+				name := fmt.Sprintf("job#%032x#%032x", n, n)
+				all = append(all, checkpoint.Part{Name: name, Data: []byte(data)})
+				names, want[name] = append(names, name), data
+			}
+			swap(t, s, here, "", "one")
+			if err := s.Put(t.Context(), here, all); err != nil {
+				t.Fatal(err)
+			}
+			if l := load(t, reopen(), here); string(l.State) != "one" || !maps.Equal(parts(l), want) {
+				t.Errorf("state %q with %d parts, want one with the %d that were put", l.State, len(l.Parts), len(want))
+			}
+			if err := s.Delete(t.Context(), here, names[1:]); err != nil {
+				t.Fatal(err)
+			}
+			if got := parts(load(t, reopen(), here)); len(got) != 1 || got[names[0]] != want[names[0]] {
+				t.Errorf("%d parts after all but one were deleted", len(got))
 			}
 		}},
 		{"Swap is conditional on the version", func(t *testing.T, reopen func() checkpoint.Store) {
@@ -165,8 +199,18 @@ func put(t *testing.T, s checkpoint.Store, scope event.Scope, name, data string)
 	}
 }
 
+// swap claims the Scope first, where that must be.
 func swap(t *testing.T, s checkpoint.Store, scope event.Scope, old checkpoint.Version, state string) checkpoint.Version {
 	t.Helper()
+	if leases, ok := s.(checkpoint.Leases); ok {
+		seen, err := leases.Owners(t.Context(), []event.Scope{scope})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := leases.Claim(t.Context(), scope, seen[scope]); err != nil {
+			t.Fatal(err)
+		}
+	}
 	v, err := s.Swap(t.Context(), scope, old, []byte(state))
 	if err != nil {
 		t.Fatal(err)
