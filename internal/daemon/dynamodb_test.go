@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+)
+
+// plug is the way to AWS of one life. Once it is pulled no request arrives and no answer comes back.
+type plug struct {
+	client *fakeaws.Client
+	pulled atomic.Bool
+}
+
+func (p *plug) Do(r *http.Request) (*http.Response, error) {
+	if p.pulled.Load() {
+		return nil, errors.New("the plug is pulled")
+	}
+	out, err := p.client.Do(r)
+	if p.pulled.Load() {
+		return nil, errors.New("the plug is pulled")
+	}
+	return out, err
+}
+
+// table is the world's table, as a life sees it that has a way to AWS of its own.
+func (w *world) table(h aws.HTTPClient) checkpoint.Table {
+	w.t.Helper()
+	region := w.cloud.Scope().Region
+	clients, err := awsclient.FromConfig(aws.Config{
+		Region: region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
+	}, awsclient.Options{Version: "test", Log: zap.New(w.core), HTTP: h})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return checkpoint.Table{Name: "autotagd", Region: region, Calls: checkpoint.DynamoDB(clients.DynamoDB(region))}
+}
+
+// claimed returns a store that owns the world's Scopes, whoever did before.
+func (w *world) claimed(h aws.HTTPClient, replica string) checkpoint.Store {
+	w.t.Helper()
+	store := checkpoint.NewDynamoDBStore(w.table(h), replica)
+	for attempt := 0; ; attempt++ {
+		owners, err := store.Owners(w.t.Context(), w.cloud.Scopes())
+		for s, seen := range owners {
+			err = errors.Join(err, store.Claim(w.t.Context(), s, seen))
+		}
+		if err == nil {
+			return store
+		}
+		if attempt > 50 {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// Invariant 1 over DynamoDB: each life ends at any moment, with requests on their way, and another replica goes on.
+func TestReplicasThatEndAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	seed := seedOf(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, seed, "{global_region: off}", fakeaws.Config{Consistency: 10 * time.Second, Duplicates: 0.02})
+		if err := w.table(w.cloud.HTTPClient()).Create(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		busy := faults
+		busy.Partial = 0.1
+		w.cloud.SetFaults("", busy)
+		life := func(h aws.HTTPClient, replica string) *running {
+			w.cloud.SetFaults("Query", fakeaws.Faults{}) // a start that cannot read its State ends, for whoever runs it to try again
+			defer w.cloud.SetFaults("Query", busy)
+			r := w.start(func(o *Options) { o.Store = w.claimed(h, replica) })
+			time.Sleep(5 * time.Second)
+			return r
+		}
+		working, stopWork := context.WithCancel(t.Context())
+		worked := make(chan error, 1)
+		go func() { worked <- w.cloud.Live(working, fakeaws.Traffic{Creates: 0.3, Writes: 0.1}) }()
+		for n := range 6 {
+			p := &plug{client: w.cloud.HTTPClient()}
+			r := life(p, fmt.Sprint("replica-", n))
+			time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Minute))))
+			p.pulled.Store(true)
+			r.cancel()
+			<-r.done // its last save fails; that is the point
+		}
+		stopWork()
+		if err := <-worked; err != nil {
+			t.Fatal(err)
+		}
+		r := life(w.cloud.HTTPClient(), "the last")
+		time.Sleep(45 * time.Minute)
+		w.cloud.Heal() // for the last save, which is tried once
+		r.stop()
+		w.audit()
+		for _, write := range w.cloud.TableWrites(w.cloud.Scope(), "autotagd") {
+			if !strings.Contains(write.Agent, "autotagd/test") {
+				t.Fatalf("written by %s", write.Agent)
+			}
+		}
+	})
+}
+
+// What a table costs that nothing happens in: the figure that the documentation gives.
+func TestAQuietScopeWritesTwelveTimesAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{})
+		if err := w.table(w.cloud.HTTPClient()).Create(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r := w.start(func(o *Options) { o.Store = w.claimed(w.cloud.HTTPClient(), "a") })
+		time.Sleep(2 * time.Hour)
+		before := len(w.cloud.TableWrites(w.cloud.Scope(), "autotagd"))
+		time.Sleep(6 * time.Hour)
+		writes := w.cloud.TableWrites(w.cloud.Scope(), "autotagd")[before:]
+		r.stop()
+		units := 0
+		for _, write := range writes {
+			units += write.Units()
+		}
+		t.Logf("in six hours %d writes, %d write units", len(writes), units)
+		if len(writes) > 6*12+1 || units > len(writes) {
+			t.Errorf("%d writes and %d write units in six hours, want 12 an hour of one unit", len(writes), units)
+		}
+	})
+}
