@@ -77,7 +77,11 @@ func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner 
 			failed++
 			verdict = p.Err.Error()
 		}
-		fmt.Fprintf(w, "# %s\t%s\t%s\n", p.Region, p.Action, verdict)
+		place := p.Scope.Region
+		if len(cfg.Accounts) > 0 {
+			place = p.Scope.String()
+		}
+		fmt.Fprintf(w, "# %s\t%s\t%s\n", place, p.Action, verdict)
 	}
 	fmt.Fprintln(w, "# tag:TagResources cannot be tried without tagging something")
 	if err := w.Flush(); err != nil {
@@ -91,7 +95,7 @@ func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner 
 
 func newClients(ctx context.Context, cfg *config.Config, log *zap.Logger) (*awsclient.Clients, error) {
 	region := ""
-	if len(cfg.Regions) > 0 {
+	if len(cfg.Regions) > 0 && cfg.Regions[0] != config.AllRegions {
 		region = cfg.Regions[0]
 	}
 	return awsclient.New(ctx, awsclient.Options{Version: version, Region: region, Log: log})

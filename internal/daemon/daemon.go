@@ -7,16 +7,15 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/aws/smithy-go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -55,7 +54,10 @@ type Options struct {
 	Config  *config.Config
 	Clients *awsclient.Clients
 	// Store keeps checkpoints, and is closed by the caller. It is nil in a dry run, which keeps none.
-	Store   checkpoint.Store
+	Store checkpoint.Store
+	// Leases are what replicas share Scopes by, and Replica is this one's name among them; nil: every Scope is ours.
+	Leases  checkpoint.Leases
+	Replica string
 	Log     *zap.Logger
 	Version string
 	Commit  string
@@ -79,6 +81,7 @@ type Daemon struct {
 	unknown  *uncataloged
 	unmapped *unmapped
 	health   health
+	fleet    fleet
 	log      *zap.Logger
 	store    checkpoint.Store
 
@@ -86,10 +89,10 @@ type Daemon struct {
 	pollerMetrics     *poller.Metrics
 
 	// Set by prepare, before anything runs.
-	account *awsclient.Account
-	scopes  []*scope
-	byID    map[event.Scope]*scope
-	tagger  *tagger.Tagger
+	accounts    *accounts
+	wanted      []event.Scope // at the start
+	accountsErr error         // what of it could not be read
+	tagger      *tagger.Tagger
 }
 
 // NewPlanner builds what decides about Records from a checked Config and what OpenDirectory made of it.
@@ -119,7 +122,6 @@ func New(o Options, planner *Planner) *Daemon {
 		options: o, planner: planner, registry: reg, log: o.Log,
 		metrics:  newMetrics(reg, o.Version, o.Commit, runtime.Version()),
 		outcomes: newOutcomeLog(o.Log),
-		byID:     make(map[event.Scope]*scope),
 		store:    o.Store,
 
 		checkpointMetrics: checkpoint.NewMetrics(reg),
@@ -200,7 +202,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	if d.options.Once && ctx.Err() != nil {
 		err = errors.Join(err, errOnceEnded)
 	}
-	return errors.Join(err, behind.Wait(), d.saveAll(ctx))
+	return errors.Join(err, behind.Wait(), d.saveAll(ctx), d.releaseAll(ctx))
 }
 
 // errOnceEnded tells a --once that was ended from one that is done.
@@ -208,42 +210,15 @@ var errOnceEnded = errors.New("ended before everything was read: the next run go
 
 // intake reads all Scopes and saves their ledgers until ctx ends, or, once, until all is read.
 func (d *Daemon) intake(ctx context.Context) error {
-	all, ictx := errgroup.WithContext(ctx)
-	saving, stopSaving := context.WithCancel(ictx)
-	defer stopSaving()
-	var reading sync.WaitGroup
-	var mu sync.Mutex // guards failed
-	var failed []error
-	for _, s := range d.scopes {
-		read := s.poller.Run
-		if d.options.Once {
-			read = s.poller.Once
-		}
-		reading.Add(1)
-		all.Go(func() error {
-			defer reading.Done()
-			err := read(ictx)
-			if err == nil || ictx.Err() != nil {
-				return nil
-			}
-			err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
-			var api smithy.APIError
-			if d.options.Once && errors.As(err, &api) {
-				mu.Lock()
-				failed = append(failed, err) // AWS's error in one Scope stops no other
-				mu.Unlock()
-				return nil
-			}
-			return err
-		})
-		all.Go(func() error { return s.save(saving, d.options.Config.Poll.Interval) })
+	watching, stop := context.WithCancel(ctx)
+	var watch errgroup.Group
+	watch.Go(func() error { d.watchDirectory(watching); return nil })
+	defer func() { stop(); _ = watch.Wait() }()
+	c := d.newCrew()
+	if d.options.Once {
+		return c.once(ctx)
 	}
-	all.Go(func() error { return d.refuseIfDenied(saving) })
-	all.Go(func() error { d.watchDirectory(saving); return nil })
-	d.health.start(d.scopes, d.options.Config.Poll.Interval)
-	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
-	err := all.Wait()
-	return errors.Join(append(failed, err)...)
+	return c.run(ctx)
 }
 
 // refuseIfDenied fails when, at a start, every Scope's first attempt was denied: then no waiting helps, and an operator who
@@ -253,7 +228,8 @@ func (d *Daemon) refuseIfDenied(ctx context.Context) error {
 	defer t.Stop()
 	for {
 		denied, err := 0, error(nil)
-		for _, s := range d.scopes {
+		scopes := d.fleet.all()
+		for _, s := range scopes {
 			p := s.poller.Progress()
 			select {
 			case <-s.poller.FirstAnswered():
@@ -265,7 +241,7 @@ func (d *Daemon) refuseIfDenied(ctx context.Context) error {
 				err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(p.Err))
 			}
 		}
-		if denied == len(d.scopes) {
+		if denied > 0 && denied == len(d.wanted) {
 			return fmt.Errorf("LookupEvents is denied in every Scope: %w", err)
 		}
 		select {
@@ -285,9 +261,13 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	var saves errgroup.Group
-	for _, s := range d.scopes {
+	for _, s := range d.fleet.all() {
 		saves.Go(func() error {
-			if err := s.ledger.Save(last); err != nil {
+			err := s.ledger.Save(last)
+			switch {
+			case errors.Is(err, checkpoint.ErrFenced) && d.options.Leases != nil:
+				s.log.Warn("another replica has taken the Scope: it reads again what was not saved")
+			case err != nil:
 				return fmt.Errorf("last checkpoint of %s: %w", s.id, err)
 			}
 			return nil
@@ -304,6 +284,28 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 	return err
 }
 
+// releaseAtOnce Scopes are released side by side at a shutdown.
+const releaseAtOnce = 32
+
+// releaseAll hands every Scope to whoever comes, once its last save is done, and says that this replica is gone.
+func (d *Daemon) releaseAll(ctx context.Context) error {
+	if d.options.Leases == nil {
+		return nil
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveGrace)
+	defer cancel()
+	var releases errgroup.Group
+	releases.SetLimit(releaseAtOnce)
+	for _, s := range d.fleet.all() {
+		releases.Go(func() error { return d.options.Leases.Release(last, s.id) })
+	}
+	err := errors.Join(releases.Wait(), d.options.Leases.Forget(last, d.options.Replica))
+	if err != nil {
+		d.log.Warn("not every Scope was released: other replicas have them when our lease ends", zap.Error(err))
+	}
+	return nil
+}
+
 // prepare finds out the account and opens its Scopes.
 func (d *Daemon) prepare(ctx context.Context) error {
 	asking, cancel := ctx, func() {}
@@ -315,8 +317,16 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.account = account
 	cfg := d.options.Config
+	if d.accounts, err = newAccounts(cfg, d.options.Clients, account); err != nil {
+		return err
+	}
+	if d.wanted, d.accountsErr = d.accounts.scopes(ctx); len(d.wanted) == 0 {
+		return cmp.Or(d.accountsErr, errors.New("there is no account to work in: see accounts in the configuration"))
+	}
+	if d.accountsErr != nil {
+		d.log.Error("not all accounts could be read; the others go on", zap.Error(d.accountsErr))
+	}
 	var attempt time.Duration
 	if d.options.Once {
 		attempt = cfg.Tagging.BatchWait + oneShot
@@ -328,25 +338,17 @@ func (d *Daemon) prepare(ctx context.Context) error {
 		Overwrite: cfg.ExistingTags.Overwrite, DryRun: cfg.DryRun,
 		Log: d.log, Registerer: d.registry,
 	})
-	for _, region := range regionsOf(cfg, d.options.Clients.Region()) {
-		s, err := d.open(ctx, event.Scope{AccountID: account.ID, Region: region})
-		if err != nil {
-			return err
-		}
-		d.scopes = append(d.scopes, s)
-		d.byID[s.id] = s
-	}
-	// Only now: what the tagger reports of a Job goes to the Scope where its event was read.
-	for _, s := range d.scopes {
-		d.tagger.Restore(s.ledger.Deferred())
-	}
 	d.log.Info("started", zap.String("version", d.options.Version), zap.String("account_id", account.ID),
-		zap.String("identity", account.ARN), zap.Strings("regions", d.regions()), zap.Bool("dry_run", cfg.DryRun))
+		zap.String("identity", account.ARN), zap.Strings("regions", regionNames(d.wanted)), zap.Int("scopes", len(d.wanted)), zap.Bool("dry_run", cfg.DryRun))
 	return nil
 }
 
 func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
-	client, err := d.account.CloudTrail(id)
+	account := d.accounts.get(id.AccountID)
+	if account == nil {
+		return nil, fmt.Errorf("account %s is not one to work in any more", id.AccountID)
+	}
+	client, err := account.CloudTrail(id)
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +360,7 @@ func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
 	}
 	d.metrics.start(id)
 	cfg := d.options.Config
-	s := &scope{id: id, daemon: d, ledger: ledger, log: d.log.With(zap.String("account_id", id.AccountID), zap.String("region", id.Region))}
+	s := &scope{id: id, daemon: d, ledger: ledger, done: make(chan struct{}), log: d.log.With(zap.String("account_id", id.AccountID), zap.String("region", id.Region))}
 	s.poller = poller.New(poller.Options{
 		Scope: id, Client: client, Sink: s,
 		Ledger: flushing{ledger, s},
@@ -379,12 +381,14 @@ func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
 	return s, nil
 }
 
-func (d *Daemon) regions() []string {
+// regionNames returns the Regions of Scopes, sorted, none twice.
+func regionNames(scopes []event.Scope) []string {
 	var names []string
-	for _, s := range d.scopes {
-		names = append(names, s.id.Region)
+	for _, s := range scopes {
+		names = append(names, s.Region)
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // regionsOf is every Region to poll: the configured ones, else the environment's, and the one where global services'
@@ -416,14 +420,15 @@ func globalRegion(region string) string {
 
 // api gives the calls for the Scope where a resource lives.
 func (d *Daemon) api(s event.Scope) (tagger.API, error) {
-	if s.AccountID != d.account.ID {
+	account := d.accounts.get(s.AccountID)
+	if account == nil {
 		return tagger.API{}, fmt.Errorf("account %s: %w", s.AccountID, tagger.ErrForeign)
 	}
-	ec2, err := d.account.EC2(s)
+	ec2, err := account.EC2(s)
 	if err != nil {
 		return tagger.API{}, err
 	}
-	tagging, err := d.account.Tagging(s)
+	tagging, err := account.Tagging(s)
 	if err != nil {
 		return tagger.API{}, err
 	}
@@ -436,21 +441,24 @@ func (d *Daemon) api(s event.Scope) (tagger.API, error) {
 			if made == nil {
 				return fmt.Errorf("%s of %s is no call of this release", call.API, service)
 			}
-			return d.account.WriteTags(ctx, s, made, call.Params, tags)
+			return account.WriteTags(ctx, s, made, call.Params, tags)
 		},
 		OwnTags: func(ctx context.Context, service string, call resource.Call) (map[string]string, error) {
 			made := d.planner.Catalog.Calls().Lookup(service, string(call.API))
 			if made == nil || made.Read == nil {
 				return nil, fmt.Errorf("%s of %s is no call of this release", call.Read, service)
 			}
-			return d.account.ReadTags(ctx, s, made, call.Params)
+			return account.ReadTags(ctx, s, made, call.Params)
 		},
 	}, nil
 }
 
 // report takes what became of a Job.
 func (d *Daemon) report(r tagger.Result) {
-	s := d.byID[r.Scope]
+	s := d.fleet.get(r.Scope)
+	if s == nil {
+		return // the Scope was given up: another process does what is left of it
+	}
 	switch r.Kind {
 	case tagger.Ended:
 		d.ended(r.Outcome)
@@ -493,10 +501,8 @@ func (d *Daemon) ended(o resource.Outcome) {
 
 // now is AWS's time: as a Scope has learned it lately, or as it was at the start.
 func (d *Daemon) now() time.Time {
-	for _, s := range d.scopes {
-		if now, ok := s.poller.Now(); ok {
-			return now
-		}
+	if now, ok := d.fleet.now(); ok {
+		return now
 	}
-	return d.account.Now()
+	return d.options.Clients.Now()
 }

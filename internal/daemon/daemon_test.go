@@ -206,7 +206,7 @@ func TestBusyAccountWithFaults(t *testing.T) {
 // settledUpTo fails the test if a saved Floor is before at: nothing may hold a mark up for good.
 func (r *running) settledUpTo(at time.Time) {
 	r.world.t.Helper()
-	for _, s := range r.daemon.scopes {
+	for _, s := range r.daemon.fleet.all() {
 		if floor := s.ledger.Marks().Floor; floor.Before(at) {
 			r.world.t.Errorf("%s: the Floor is at %s, want at least %s", s.id, floor.Format(time.TimeOnly), at.Format(time.TimeOnly))
 		}
@@ -423,7 +423,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 		r := w.start()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		s := r.daemon.scopes[0]
+		s := r.daemon.fleet.all()[0]
 		at := time.Now()
 		if v := s.ledger.Begin(event.Live, "broken", at); v != event.New {
 			t.Fatalf("verdict = %v, want New", v)
@@ -519,7 +519,7 @@ func TestExpansionDoesNotSettleAnEventThatIsBegunAgain(t *testing.T) {
 		r := w.start()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		s := r.daemon.scopes[0]
+		s := r.daemon.fleet.all()[0]
 		at := time.Now()
 		ref := resource.EventRef{ID: "launch", Time: at, Scope: s.id}
 		expansion := resource.Job{Event: ref, Resource: resource.Resource{ID: "i-1"}, Expand: resource.ExpandInstanceVolumes}

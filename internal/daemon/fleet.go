@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/autotagd/autotagd/pkg/event"
 )
@@ -36,6 +37,18 @@ func (f *fleet) get(id event.Scope) *scope {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.held[id]
+}
+
+// now is AWS's time, as any of the Scopes has learned it lately.
+func (f *fleet) now() (time.Time, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, s := range f.held {
+		if now, ok := s.poller.Now(); ok {
+			return now, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // all returns the Scopes that are held, by account and Region.

@@ -14,23 +14,23 @@ const minHealthy = 2 * time.Minute
 
 // health answers the two questions of supervisors. AWS's errors are metrics and alerts; they make nothing unhealthy.
 type health struct {
-	scopes   atomic.Pointer[[]*scope] // nil until the parts are built
-	interval atomic.Int64             // of polling, in nanoseconds
+	fleet    atomic.Pointer[fleet] // nil until the parts are built
+	interval atomic.Int64          // of polling, in nanoseconds
 }
 
-func (h *health) start(scopes []*scope, interval time.Duration) {
+func (h *health) start(f *fleet, interval time.Duration) {
 	h.interval.Store(int64(interval))
-	h.scopes.Store(&scopes)
+	h.fleet.Store(f)
 }
 
 // ready: configuration, store and credentials work, and one LookupEvents was answered or every Scope has tried.
 func (h *health) ready() error {
-	scopes := h.scopes.Load()
-	if scopes == nil {
+	held := h.fleet.Load()
+	if held == nil {
 		return errors.New("starting: the AWS account is not known yet")
 	}
-	tried := 0
-	for _, s := range *scopes {
+	tried, scopes := 0, held.all()
+	for _, s := range scopes {
 		select {
 		case <-s.poller.FirstAnswered():
 			return nil
@@ -40,20 +40,20 @@ func (h *health) ready() error {
 			tried++
 		}
 	}
-	if tried < len(*scopes) {
-		return fmt.Errorf("starting: LookupEvents was tried in %d of %d Scopes", tried, len(*scopes))
+	if tried < len(scopes) {
+		return fmt.Errorf("starting: LookupEvents was tried in %d of %d Scopes", tried, len(scopes))
 	}
 	return nil
 }
 
 // healthy: each loop of each Scope has lately finished an attempt, whatever its result.
 func (h *health) healthy() error {
-	scopes := h.scopes.Load()
-	if scopes == nil {
+	held := h.fleet.Load()
+	if held == nil {
 		return nil // still starting, and trying
 	}
 	limit := max(minHealthy, 3*time.Duration(h.interval.Load()))
-	for _, s := range *scopes {
+	for _, s := range held.all() {
 		if loop, silent := longestSilence(s.poller.Progress(), time.Now()); silent > limit {
 			return fmt.Errorf("%s: the %s loop made no attempt for %s", s.id, loop, silent.Round(time.Second))
 		}

@@ -141,7 +141,7 @@ func newMotoTest(t *testing.T) *motoTest {
 		t.Fatal(err)
 	}
 	return &motoTest{
-		T: t, daemon: &Daemon{account: account, planner: planner}, creator: moto.NewCreator(t, url),
+		T: t, daemon: &Daemon{accounts: &accounts{own: account, byID: map[string]*awsclient.Account{account.ID: account}}, planner: planner}, creator: moto.NewCreator(t, url),
 		works: map[attempt]bool{}, fails: map[attempt]string{},
 	}
 }
@@ -220,7 +220,7 @@ func (m *motoTest) tag(round *motoRound) {
 		jobs = append(jobs, j.job)
 	}
 	tg := tagger.New(tagger.Options{
-		API: m.daemon.api, Now: m.daemon.account.Now, OneShot: motoPatience, Rate: 1000, BatchWait: 10 * time.Millisecond,
+		API: m.daemon.api, Now: m.daemon.accounts.own.Now, OneShot: motoPatience, Rate: 1000, BatchWait: 10 * time.Millisecond,
 		Overwrite: func(string) bool { return round.overwrite },
 		Report: func(r tagger.Result) {
 			mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
@@ -17,20 +18,31 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 )
 
-// Permission is one thing that autotagd must be allowed to do in one Region, and whether it is.
+// Permission is one thing that autotagd must be allowed to do in one Scope, and whether it is.
 type Permission struct {
-	Region string
+	Scope  event.Scope
 	Action string
 	Err    error // nil: allowed; its text says what to do
 }
 
-// CheckAWS tries what can be tried without changing anything, in every Region of cfg: of what Policies allows, each call that
-// reads, and CreateTags as a dry run. TagResources has no dry run, and what IAM lists is of a resource, so they are not among
-// them. Its own error is of the credentials.
+// CheckAWS tries what can be tried without changing anything, in every Region of cfg, or, where there are many accounts, in
+// one Region of each: of what Policies allows, each call that reads, and CreateTags as a dry run. TagResources has no dry run,
+// and the services' own calls are of a resource, so they are not among them. Its own error is of the credentials, or of the accounts.
 func CheckAWS(ctx context.Context, cfg *config.Config, planner *Planner, clients *awsclient.Clients) (*awsclient.Account, []Permission, error) {
 	account, err := clients.Account(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	accounts, err := newAccounts(cfg, clients, account)
+	if err != nil {
+		return account, nil, err
+	}
+	scopes, err := accounts.scopes(ctx)
+	if err != nil {
+		return account, nil, err
+	}
+	if len(cfg.Accounts) > 0 {
+		scopes = slices.CompactFunc(scopes, func(a, b event.Scope) bool { return a.AccountID == b.AccountID })
 	}
 	needed := make(map[string]bool)
 	for _, g := range grants(cfg, planner, clients.Region()) {
@@ -38,8 +50,8 @@ func CheckAWS(ctx context.Context, cfg *config.Config, planner *Planner, clients
 	}
 	key := planner.Rules.Keys()[0] // a policy may allow no other
 	var all []Permission
-	for _, region := range regionsOf(cfg, clients.Region()) {
-		scope := event.Scope{AccountID: account.ID, Region: region}
+	for _, scope := range scopes {
+		account := accounts.get(scope.AccountID)
 		trail, err := account.CloudTrail(scope)
 		if err != nil {
 			return account, nil, err
@@ -85,7 +97,7 @@ func CheckAWS(ctx context.Context, cfg *config.Config, planner *Planner, clients
 			if !needed[t.action] {
 				continue
 			}
-			all = append(all, Permission{Region: region, Action: t.action, Err: awsclient.Explain(t.try())})
+			all = append(all, Permission{Scope: scope, Action: t.action, Err: awsclient.Explain(t.try())})
 		}
 	}
 	return account, all, nil

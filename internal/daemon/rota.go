@@ -17,7 +17,7 @@ type rota struct {
 
 // beat is a replica's counter as last seen to change.
 type beat struct {
-	counter uint64
+	counter int64
 	changed time.Time
 }
 
@@ -26,7 +26,7 @@ func newRota(me string, lease time.Duration) *rota {
 }
 
 // saw notes the counters of the lease items, all that there are. One that was not seen before counts as alive for a lease.
-func (r *rota) saw(counters map[string]uint64, now time.Time) {
+func (r *rota) saw(counters map[string]int64, now time.Time) {
 	for id, n := range counters {
 		if old, ok := r.seen[id]; !ok || old.counter != n {
 			r.seen[id] = beat{n, now}

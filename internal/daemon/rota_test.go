@@ -11,11 +11,11 @@ func TestRota(t *testing.T) {
 	at := func(d time.Duration) time.Time { return began.Add(d) }
 	const lease = 30 * time.Second
 	r := newRota("b", lease)
-	r.saw(map[string]uint64{"a": 1, "b": 1, "old": 7}, at(0))
+	r.saw(map[string]int64{"a": 1, "b": 1, "old": 7}, at(0))
 	if got := r.share(10, at(0)); got != 3 { // a: 4, b: 3, old: 3
 		t.Errorf("share %d while one may be alive, want 3", got)
 	}
-	r.saw(map[string]uint64{"a": 2, "b": 2, "old": 7}, at(29*time.Second))
+	r.saw(map[string]int64{"a": 2, "b": 2, "old": 7}, at(29*time.Second))
 	if r.free("old", at(29*time.Second)) {
 		t.Error("taken over within the lease")
 	}
@@ -27,12 +27,12 @@ func TestRota(t *testing.T) {
 		t.Errorf("share %d of 11, want 5", got)
 	}
 	// A counter that begins again is a beat like any other: only whether it changes counts.
-	r.saw(map[string]uint64{"a": 1, "b": 3, "old": 7}, at(50*time.Second))
+	r.saw(map[string]int64{"a": 1, "b": 3, "old": 7}, at(50*time.Second))
 	if got := r.alive(at(70 * time.Second)); fmt.Sprint(got) != "[a b]" {
 		t.Errorf("alive %v", got)
 	}
 	// We are alive whatever our own item says, and others go when theirs does.
-	r.saw(map[string]uint64{"b": 3}, at(5*time.Minute))
+	r.saw(map[string]int64{"b": 3}, at(5*time.Minute))
 	if got := r.share(11, at(5*time.Minute)); got != 11 {
 		t.Errorf("share %d alone, want all 11", got)
 	}
@@ -42,9 +42,9 @@ func TestRota(t *testing.T) {
 func TestSharesAddUp(t *testing.T) {
 	now := time.Now()
 	for replicas := 1; replicas <= 9; replicas++ {
-		counters := map[string]uint64{}
+		counters := map[string]int64{}
 		for i := range replicas {
-			counters[fmt.Sprint("replica-", i)] = uint64(i)
+			counters[fmt.Sprint("replica-", i)] = int64(i)
 		}
 		for _, scopes := range []int{0, 1, 5, 60, 1700} {
 			sum, least, most := 0, scopes, 0
@@ -64,7 +64,7 @@ func TestSharesAddUp(t *testing.T) {
 func TestTheDeadAreForgottenLater(t *testing.T) {
 	began := time.Now()
 	r := newRota("b", time.Second)
-	r.saw(map[string]uint64{"a": 1}, began)
+	r.saw(map[string]int64{"a": 1}, began)
 	for after, want := range map[time.Duration]int{time.Second: 0, 9 * time.Second: 0, 10 * time.Second: 1} {
 		if got := r.dead(began.Add(after)); len(got) != want {
 			t.Errorf("after %v: dead %v", after, got)

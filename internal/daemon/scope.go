@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/autotagd/autotagd/internal/awsclient"
 	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/poller"
@@ -22,6 +24,21 @@ type scope struct {
 	ledger *checkpoint.Ledger
 	poller *poller.Poller
 	log    *zap.Logger
+
+	cancel context.CancelFunc // ends its run
+	done   chan struct{}      // closed when that has ended
+	err    error              // why, if not because it was to; set before done is closed
+}
+
+// run reads the Scope's events and saves its ledger until ctx ends.
+func (s *scope) run(ctx context.Context) error {
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return s.poller.Run(ctx) })
+	all.Go(func() error { return s.save(ctx, s.daemon.options.Config.Poll.Interval) })
+	if err := all.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
+	}
+	return nil
 }
 
 // Handle takes a page of new events from the poller. It returns when each event's Jobs are with the tagger, which may

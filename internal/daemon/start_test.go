@@ -37,7 +37,7 @@ func TestServicesNarrowWhatIsRead(t *testing.T) {
 		volume := w.cloud.Create(w.cloud.Scope(), "CreateVolume", fakeaws.IAMUser("alice"), fakeaws.Spec{})
 		bucket := w.cloud.Create(w.cloud.Scope(), "CreateBucket", fakeaws.IAMUser("alice"), fakeaws.Spec{})
 		time.Sleep(20 * time.Minute)
-		spelled := r.daemon.scopes[0].ledger.Spellings()
+		spelled := r.daemon.fleet.all()[0].ledger.Spellings()
 		r.stop()
 		if got := w.outcomes(volume.EventID); len(got) > 0 {
 			t.Errorf("a volume with services: [s3]: %q", got)

@@ -54,6 +54,14 @@ type scopeMetrics struct {
 	saves                             map[string]prometheus.Counter
 }
 
+// End says that the process does not hold the Scope any more: what it says of how the Scope stands is another's to say.
+func (m *Metrics) End(s event.Scope) {
+	for _, g := range []*prometheus.GaugeVec{m.watermark, m.floor, m.deferred} {
+		g.DeleteLabelValues(s.AccountID, s.Region)
+	}
+	m.lease.WithLabelValues(s.AccountID, s.Region).Set(0)
+}
+
 // of starts every series of a Scope at zero.
 func (m *Metrics) of(s event.Scope) *scopeMetrics {
 	sm := &scopeMetrics{

@@ -205,8 +205,6 @@ func (c *Config) Unsupported() error {
 			errs = append(errs, c.origin.mistake(key, "this release cannot do that yet", want))
 		}
 	}
-	refuse(contains(c.Regions, AllRegions), "regions", "want a list of Regions")
-	refuse(len(c.Accounts) > 0, "accounts", "want it left out, and credentials of the account itself")
 	refuse(c.Checkpoint.DynamoDB != nil, "checkpoint.dynamodb", "want checkpoint.file")
 	refuse(c.Web.ConfigFile != "", "web.config_file", "want it left out, and web.listen on a loopback address")
 	return errs.orNil()

@@ -167,15 +167,12 @@ func TestBillionLaughs(t *testing.T) {
 }
 
 func TestUnsupported(t *testing.T) {
-	c, err := config.Load("f", []byte("regions: [all]\naccounts: [{role_arn: arn:aws:iam::123456789012:role/a}]\ncheckpoint: {dynamodb: }\n"+
-		"web: {config_file: w}\n"))
+	c, err := config.Load("f", []byte("checkpoint: {dynamodb: }\nweb: {config_file: w}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `f:1:10: regions: this release cannot do that yet; want a list of Regions
-f:2:11: accounts: this release cannot do that yet; want it left out, and credentials of the account itself
-f:3:24: checkpoint.dynamodb: this release cannot do that yet; want checkpoint.file
-f:4:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address`
+	const want = `f:1:24: checkpoint.dynamodb: this release cannot do that yet; want checkpoint.file
+f:2:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address`
 	if diff := cmp.Diff(want, c.Unsupported().Error()); diff != "" {
 		t.Error(diff)
 	}

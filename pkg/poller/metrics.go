@@ -59,6 +59,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 }
 
+// End says that the Scope is not read here any more: how it stands is another process's to say.
+func (m *Metrics) End(s event.Scope) {
+	m.saturated.DeleteLabelValues(s.AccountID, s.Region)
+	m.period.DeleteLabelValues(s.AccountID, s.Region)
+}
+
 // metrics are those of one Scope. Its counters are safe for use by several goroutines.
 type metrics struct {
 	read, duplicate, lateEvents prometheus.Counter

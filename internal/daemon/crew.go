@@ -1,0 +1,396 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+const (
+	// beginAtOnce Scopes are begun in a turn, and turns are a second apart while there is more to do: a start does not make
+	// 1,700 calls in one second.
+	beginAtOnce = 25
+	busyTurn    = time.Second
+	idleTurn    = time.Minute
+	retryBegin  = time.Minute // after a Scope could not be begun, or ended by itself
+
+	leaseWait = 5 * time.Second // for one call about leases
+	giveGrace = 5 * time.Second // for the Jobs in hand of a Scope that is given back
+)
+
+// crew begins and ends Scopes while the daemon is at work: as accounts and Regions come and go, and as its share of them
+// changes with the number of replicas. Its own goroutine alone changes its fields.
+type crew struct {
+	*Daemon
+	leases checkpoint.Leases // nil: every Scope is ours
+	rota   *rota
+	wanted []event.Scope
+	mine   map[event.Scope]*scope // begun, and not being given back
+	giving map[event.Scope]bool   // being given back
+	given  chan event.Scope       // has been given back
+	ended  chan *scope            // its run ended by itself
+	retry  map[event.Scope]time.Time
+	runs   sync.WaitGroup
+
+	beaten   atomic.Int64 // when the last beat that was answered was sent, on our monotonic clock: time since began
+	began    time.Time
+	overdue  chan struct{} // the lease ran out
+	lastGive time.Time
+}
+
+func (d *Daemon) newCrew() *crew {
+	c := &crew{
+		Daemon: d, leases: d.options.Leases, wanted: d.wanted, mine: map[event.Scope]*scope{}, giving: map[event.Scope]bool{},
+		given: make(chan event.Scope), ended: make(chan *scope), retry: map[event.Scope]time.Time{}, began: time.Now(),
+		overdue: make(chan struct{}, 1),
+	}
+	if c.leases != nil {
+		c.rota = newRota(d.options.Replica, d.options.Config.Checkpoint.DynamoDB.Lease)
+	}
+	return c
+}
+
+// run works until ctx ends, and returns when the intake of every Scope has ended.
+func (c *crew) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer c.runs.Wait()
+	defer cancel(nil)
+	lists := make(chan []event.Scope)
+	c.runs.Go(func() { c.watchAccounts(ctx, lists) })
+	turn := idleTurn
+	if c.leases != nil {
+		turn = c.rota.lease / 3
+		c.beat(ctx)
+		c.runs.Go(func() { c.keepBeating(ctx) })
+	}
+	defer c.settle()
+	for first := true; ; first = false {
+		more, err := c.turn(ctx)
+		if err != nil {
+			return err
+		}
+		if first {
+			c.health.start(&c.fleet, c.options.Config.Poll.Interval)
+			c.runs.Go(func() {
+				if err := c.refuseIfDenied(ctx); err != nil {
+					cancel(err)
+				}
+			})
+		}
+		wait := turn
+		if more {
+			wait = min(busyTurn, turn)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			return nil
+		case c.wanted = <-lists:
+		case s := <-c.ended:
+			if err := c.lost(s); err != nil {
+				timer.Stop()
+				return err
+			}
+		case id := <-c.given:
+			delete(c.giving, id)
+		case <-c.overdue:
+			c.loseAll()
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// settle waits for those Scopes that are being given back; the others end with their context.
+func (c *crew) settle() {
+	for len(c.giving) > 0 {
+		delete(c.giving, <-c.given)
+	}
+}
+
+// turn does what is to be done now. It reports whether there is more, for which it is too early.
+func (c *crew) turn(ctx context.Context) (more bool, err error) {
+	now := time.Now()
+	share := len(c.wanted)
+	if c.leases != nil {
+		if !c.look(ctx, now) {
+			return false, nil
+		}
+		share = c.rota.share(len(c.wanted), now)
+	}
+	for id, s := range c.mine {
+		if _, found := slices.BinarySearchFunc(c.wanted, id, compareScopes); !found {
+			c.log.Info("a Scope is gone: its account or Region is not ours any more, its checkpoint stays", zap.String("scope", id.String()))
+			c.give(ctx, s)
+		}
+	}
+	if over := len(c.mine) - share; over > 0 && c.leases != nil {
+		if now.Sub(c.lastGive) >= busyTurn {
+			c.lastGive = now
+			for _, s := range c.mine { // any
+				c.give(ctx, s)
+				break
+			}
+		}
+		return over > 1, nil
+	}
+	if len(c.mine) >= share {
+		return false, nil
+	}
+	return c.take(ctx, share-len(c.mine), now)
+}
+
+// look sees which replicas are at work. It reports false when that can't be seen.
+func (c *crew) look(ctx context.Context, now time.Time) bool {
+	calling, cancel := context.WithTimeout(ctx, leaseWait)
+	defer cancel()
+	counters, err := c.leases.Replicas(calling)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.log.Error("the other replicas' leases cannot be read", zap.Error(err))
+		}
+		return false
+	}
+	c.rota.saw(counters, now)
+	for _, id := range c.rota.dead(now) {
+		if err := c.leases.Forget(calling, id); err != nil && ctx.Err() == nil {
+			c.log.Warn("the lease of a replica that is gone cannot be removed", zap.String("replica", id), zap.Error(err))
+		}
+	}
+	return c.held()
+}
+
+// take begins up to n Scopes that are nobody's.
+func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err error) {
+	var free []event.Scope
+	for _, id := range c.wanted {
+		if c.mine[id] == nil && !c.giving[id] && !now.Before(c.retry[id]) {
+			free = append(free, id)
+		}
+	}
+	owners := map[event.Scope]checkpoint.Owner{}
+	if c.leases != nil && len(free) > 0 {
+		calling, cancel := context.WithTimeout(ctx, 2*leaseWait)
+		defer cancel()
+		if owners, err = c.leases.Owners(calling, free); err != nil {
+			if ctx.Err() == nil {
+				c.log.Error("who holds which Scope cannot be read", zap.Error(err))
+			}
+			return false, nil
+		}
+		free = slices.DeleteFunc(free, func(id event.Scope) bool { return !c.rota.free(owners[id].Replica, now) })
+		rand.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] }) // others take too
+	}
+	free = free[:min(len(free), n)]
+	for i, id := range free {
+		if i == beginAtOnce || ctx.Err() != nil {
+			return true, nil
+		}
+		if c.leases != nil {
+			claiming, cancel := context.WithTimeout(ctx, leaseWait)
+			err := c.leases.Claim(claiming, id, owners[id])
+			cancel()
+			if errors.Is(err, checkpoint.ErrTaken) || !c.held() {
+				continue
+			}
+			if err != nil {
+				c.failedToBegin(id, err)
+				continue
+			}
+		}
+		if err := c.begin(ctx, id); err != nil {
+			if c.sole() && ctx.Err() == nil {
+				return false, err
+			}
+			c.failedToBegin(id, err)
+		}
+	}
+	return false, nil
+}
+
+// sole reports whether a Scope that fails is the daemon's own failure: there is one account and one process, and somebody
+// who looks at its start.
+func (d *Daemon) sole() bool { return d.options.Leases == nil && len(d.options.Config.Accounts) == 0 }
+
+func (c *crew) failedToBegin(id event.Scope, err error) {
+	c.retry[id] = time.Now().Add(retryBegin)
+	c.log.Error("a Scope cannot be begun; trying again in a minute", zap.String("scope", id.String()), zap.Error(awsclient.Explain(err)))
+}
+
+// begin opens a Scope and sets it to work.
+func (c *crew) begin(ctx context.Context, id event.Scope) error {
+	s, err := c.open(ctx, id)
+	if err != nil {
+		return err
+	}
+	ctx, s.cancel = context.WithCancel(ctx)
+	c.mine[id] = s
+	c.fleet.add(s)
+	c.tagger.Restore(s.ledger.Deferred())
+	c.runs.Go(func() {
+		s.err = s.run(ctx)
+		close(s.done)
+		select {
+		case c.ended <- s:
+		case <-ctx.Done():
+		}
+	})
+	return nil
+}
+
+// give hands a Scope back, in order: intake ends, Jobs in hand get some time, the rest is saved, and only then may another
+// replica have it.
+func (c *crew) give(ctx context.Context, s *scope) {
+	delete(c.mine, s.id)
+	c.giving[s.id] = true
+	s.cancel()
+	last := context.WithoutCancel(ctx)
+	c.runs.Go(func() {
+		<-s.done
+		for deadline := time.Now().Add(giveGrace); c.tagger.InHandOf(s.id) > 0 && time.Now().Before(deadline); {
+			time.Sleep(giveGrace / 50)
+		}
+		saving, cancel := context.WithTimeout(last, saveGrace)
+		defer cancel()
+		if err := s.ledger.Save(saving); err != nil && !errors.Is(err, checkpoint.ErrFenced) {
+			s.log.Error("the last checkpoint of a Scope that is given back was not saved: some of it is read again", zap.Error(err))
+		}
+		c.drop(s)
+		if c.leases != nil {
+			if err := c.leases.Release(saving, s.id); err != nil {
+				s.log.Warn("a Scope was not released: another replica has it when our lease ends", zap.Error(err))
+			}
+		}
+		c.given <- s.id
+	})
+}
+
+// drop forgets a Scope whose intake has ended.
+func (c *crew) drop(s *scope) {
+	c.tagger.Abandon(s.id)
+	c.fleet.remove(s.id)
+	c.checkpointMetrics.End(s.id)
+	c.pollerMetrics.End(s.id)
+}
+
+// lost deals with a Scope whose run ended by itself. Its error is the daemon's where it has but one account.
+func (c *crew) lost(s *scope) error {
+	if c.mine[s.id] != s {
+		return nil // it was being given back
+	}
+	delete(c.mine, s.id)
+	c.drop(s)
+	switch {
+	case errors.Is(s.err, checkpoint.ErrFenced) && c.leases != nil:
+		s.log.Warn("another replica has taken the Scope: nothing more of it is done here")
+	case c.sole():
+		return s.err
+	default:
+		c.failedToBegin(s.id, s.err)
+	}
+	return nil
+}
+
+// loseAll stops every Scope at once, since others may take them by now. What they had not saved is read again.
+func (c *crew) loseAll() {
+	if len(c.mine) > 0 {
+		c.log.Error("no beat of our lease was answered for as long as it lasts: other replicas may have our Scopes, so we stop them",
+			zap.Int("scopes", len(c.mine)), zap.Duration("lease", c.rota.lease))
+	}
+	for id, s := range c.mine {
+		s.cancel()
+		delete(c.mine, id)
+		<-s.done
+		c.drop(s)
+	}
+}
+
+// keepBeating beats three times a lease until ctx ends.
+func (c *crew) keepBeating(ctx context.Context) {
+	t := time.NewTicker(c.rota.lease / 3)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		lapsed := !c.held() // while this process stood still, perhaps: then the next beat comes too late
+		c.beat(ctx)
+		if lapsed || !c.held() {
+			select {
+			case c.overdue <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// beat says that this replica is at work. What counts is when it was sent: others see it no earlier.
+func (c *crew) beat(ctx context.Context) {
+	sent := time.Since(c.began)
+	calling, cancel := context.WithTimeout(ctx, min(leaseWait, c.rota.lease/3))
+	defer cancel()
+	if err := c.leases.Beat(calling); err != nil {
+		if ctx.Err() == nil {
+			c.log.Error("our lease cannot be renewed", zap.Error(err))
+		}
+		return
+	}
+	c.beaten.Store(int64(sent))
+}
+
+// held reports whether the lease lasts: a beat was answered within its time.
+func (c *crew) held() bool { return time.Since(c.began)-time.Duration(c.beaten.Load()) < c.rota.lease }
+
+// watchAccounts reads the accounts and Regions again from time to time, and hands on each list that differs from the last.
+func (c *crew) watchAccounts(ctx context.Context, lists chan<- []event.Scope) {
+	known, wait := c.wanted, accountsEvery
+	if c.accountsErr != nil {
+		wait = accountsRetry
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = accountsEvery
+		now, err := c.accounts.scopes(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			wait = accountsRetry
+			c.log.Error("not all accounts could be read; those go on as they were", zap.Error(err))
+		}
+		if slices.Equal(now, known) {
+			continue
+		}
+		known = now
+		c.log.Info("accounts or Regions have changed", zap.Int("scopes", len(now)))
+		select {
+		case lists <- now:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// compareScopes orders as accounts.scopes does.
+func compareScopes(a, b event.Scope) int { return strings.Compare(a.String(), b.String()) }

@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/smithy-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+// once reads every Scope once, all side by side, and saves their ledgers meanwhile. What AWS refuses in one Scope stops no
+// other, and is in the error.
+func (c *crew) once(ctx context.Context) error {
+	mine := c.wanted
+	var failed []error
+	if c.leases != nil {
+		c.beat(ctx)
+		beating, stop := context.WithCancel(ctx)
+		defer stop()
+		c.runs.Go(func() { c.keepBeating(beating) })
+		defer c.runs.Wait()
+		defer stop()
+		var err error
+		if mine, err = c.claimFree(ctx); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	saving, stopSaving := context.WithCancel(ctx)
+	defer stopSaving()
+	var reading sync.WaitGroup
+	var mu sync.Mutex // guards failed
+	for _, id := range mine {
+		s, err := c.open(ctx, id)
+		if err != nil && !c.sole() {
+			mu.Lock()
+			failed = append(failed, fmt.Errorf("%s: %w", id, awsclient.Explain(err)))
+			mu.Unlock()
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.fleet.add(s)
+		c.tagger.Restore(s.ledger.Deferred())
+		reading.Add(1)
+		all.Go(func() error {
+			defer reading.Done()
+			err := s.poller.Once(ctx)
+			if err == nil || ctx.Err() != nil {
+				return nil
+			}
+			err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
+			var api smithy.APIError
+			var role *awsclient.RoleError
+			if !errors.As(err, &api) && !errors.As(err, &role) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			failed = append(failed, err)
+			return nil
+		})
+		all.Go(func() error { return s.save(saving, c.options.Config.Poll.Interval) })
+	}
+	c.health.start(&c.fleet, c.options.Config.Poll.Interval)
+	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
+	err := all.Wait()
+	return errors.Join(append(failed, err)...)
+}
+
+// claimFree claims all Scopes that no replica at work holds. Where some are somebody's it watches for a lease whether he is.
+func (c *crew) claimFree(ctx context.Context) ([]event.Scope, error) {
+	var mine []event.Scope
+	left := c.wanted
+	for watched := false; ; watched = true {
+		now := time.Now()
+		if !c.look(ctx, now) {
+			return mine, errors.New("the other replicas' leases cannot be read")
+		}
+		owners, err := c.leases.Owners(ctx, left)
+		if err != nil {
+			return mine, err
+		}
+		var others []event.Scope
+		for _, id := range left {
+			err := checkpoint.ErrTaken
+			if c.rota.free(owners[id].Replica, now) {
+				err = c.leases.Claim(ctx, id, owners[id])
+			}
+			switch {
+			case err == nil:
+				mine = append(mine, id)
+			case errors.Is(err, checkpoint.ErrTaken):
+				others = append(others, id)
+			default:
+				return mine, err
+			}
+		}
+		left = others
+		switch {
+		case len(left) == 0:
+			return mine, nil
+		case watched:
+			return mine, fmt.Errorf("%d Scopes are left out, since other replicas hold them: %s and so on", len(left), left[0])
+		}
+		select {
+		case <-ctx.Done():
+			return mine, ctx.Err()
+		case <-time.After(c.rota.lease):
+		}
+	}
+}
