@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -16,15 +17,19 @@ import (
 
 func newCheck(env environment) *cobra.Command {
 	var configPath string
-	var tryAWS bool
+	var tryAWS, createTable bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration and print the effective one",
 		Long: `check reports every mistake in the configuration at once, with its place and the remedy,
 and prints the configuration that is in force, defaults included. --aws also tries the
-credentials and each permission that can be tried without changing anything.`,
+credentials and each permission that can be tried without changing anything, and looks at
+the DynamoDB table if checkpoints are kept in one; --create-table makes it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if createTable && !tryAWS {
+				return usageError{errors.New("--create-table makes a table in AWS: want --aws beside it")}
+			}
 			cfg, planner, err := loadConfig(env, configPath, true)
 			if err != nil {
 				return err
@@ -42,18 +47,22 @@ credentials and each permission that can be tried without changing anything.`,
 			if !tryAWS {
 				return nil
 			}
-			return checkAWS(cmd.Context(), env, cfg, planner)
+			if createTable && cfg.Checkpoint.DynamoDB == nil {
+				return usageError{errors.New("--create-table: the configuration has no checkpoint.dynamodb")}
+			}
+			return checkAWS(cmd.Context(), env, cfg, planner, createTable)
 		},
 	}
 	configFlag(cmd, &configPath)
 	cmd.Flags().BoolVar(&tryAWS, "aws", false, "try credentials and permissions too")
+	cmd.Flags().BoolVar(&createTable, "create-table", false, "with --aws: make the DynamoDB table of the configuration, if it is not there")
 	return cmd
 }
 
 // checkFor is how long a check waits for AWS: a start would wait for ever.
 const checkFor = 2 * time.Minute
 
-func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner *daemon.Planner) error {
+func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner *daemon.Planner, createTable bool) error {
 	log, err := newLogger(cfg, env.stderr)
 	if err != nil {
 		return err
@@ -64,6 +73,17 @@ func checkAWS(ctx context.Context, env environment, cfg *config.Config, planner 
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
+	if cfg.Checkpoint.DynamoDB != nil {
+		table := tableOf(cfg, clients)
+		do := table.Check
+		if createTable {
+			do = table.Create
+		}
+		if err := patiently(ctx, log, do); err != nil {
+			return err
+		}
+		fmt.Fprintf(env.stdout, "\n# DynamoDB table %s in %s: ok\n", table.Name, table.Region)
+	}
 	account, permissions, err := daemon.CheckAWS(ctx, cfg, planner, clients)
 	if err != nil {
 		return err

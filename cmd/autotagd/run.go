@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/autotagd/autotagd/internal/daemon"
-	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/config"
 )
 
@@ -85,26 +82,11 @@ func runDaemon(ctx context.Context, env environment, cfg *config.Config, planner
 	}
 	options := daemon.Options{Config: cfg, Clients: clients, Log: log, Version: version, Commit: commit, Since: since, Once: once}
 	if !cfg.DryRun {
-		store, err := openStore(env, cfg, log)
+		closeStore, err := openCheckpoints(ctx, env, cfg, &options)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		options.Store = store
+		defer func() { err = errors.Join(err, closeStore()) }()
 	}
 	return daemon.New(options, planner).Run(ctx)
-}
-
-// openStore opens the checkpoints and takes their lock.
-func openStore(env environment, cfg *config.Config, log *zap.Logger) (*checkpoint.FileStore, error) {
-	dir, err := cfg.CheckpointDir(env.getenv)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	store, err := checkpoint.OpenFileStore(filepath.Clean(dir))
-	if err != nil {
-		return nil, err
-	}
-	log.Info("checkpoints", zap.String("directory", dir))
-	return store, nil
 }

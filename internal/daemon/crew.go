@@ -23,7 +23,9 @@ const (
 	beginAtOnce = 25
 	busyTurn    = time.Second
 	idleTurn    = time.Minute
-	retryBegin  = time.Minute // after a Scope could not be begun, or ended by itself
+	// After a Scope could not be begun, or ended by itself: doubling.
+	firstRetry = time.Second
+	lastRetry  = time.Minute
 
 	leaseWait = 5 * time.Second // for one call about leases
 	giveGrace = 5 * time.Second // for the Jobs in hand of a Scope that is given back
@@ -36,11 +38,12 @@ type crew struct {
 	leases checkpoint.Leases // nil: every Scope is ours
 	rota   *rota
 	wanted []event.Scope
-	mine   map[event.Scope]*scope // begun, and not being given back
-	giving map[event.Scope]bool   // being given back
-	given  chan event.Scope       // has been given back
-	ended  chan *scope            // its run ended by itself
-	retry  map[event.Scope]time.Time
+	mine   map[event.Scope]*scope  // begun, and not being given back
+	giving map[event.Scope]bool    // being given back
+	given  chan given              // has been given back
+	ended  chan *scope             // its run ended by itself
+	failed map[event.Scope]failure // of those that could not be begun
+	stray  map[event.Scope]bool    // may be written on our name without our holding them: nobody else would take them
 	runs   sync.WaitGroup
 
 	beaten   atomic.Int64 // when the last beat that was answered was sent, on our monotonic clock: time since began
@@ -52,7 +55,7 @@ type crew struct {
 func (d *Daemon) newCrew() *crew {
 	c := &crew{
 		Daemon: d, leases: d.options.Leases, wanted: d.wanted, mine: map[event.Scope]*scope{}, giving: map[event.Scope]bool{},
-		given: make(chan event.Scope), ended: make(chan *scope), retry: map[event.Scope]time.Time{}, began: time.Now(),
+		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{}, began: time.Now(),
 		overdue: make(chan struct{}, 1),
 	}
 	if c.leases != nil {
@@ -106,8 +109,9 @@ func (c *crew) run(ctx context.Context) error {
 				timer.Stop()
 				return err
 			}
-		case id := <-c.given:
-			delete(c.giving, id)
+		case g := <-c.given:
+			delete(c.giving, g.id)
+			c.stray[g.id] = g.stray
 		case <-c.overdue:
 			c.loseAll()
 		case <-timer.C:
@@ -119,7 +123,7 @@ func (c *crew) run(ctx context.Context) error {
 // settle waits for those Scopes that are being given back; the others end with their context.
 func (c *crew) settle() {
 	for len(c.giving) > 0 {
-		delete(c.giving, <-c.given)
+		delete(c.giving, (<-c.given).id)
 	}
 }
 
@@ -129,7 +133,7 @@ func (c *crew) turn(ctx context.Context) (more bool, err error) {
 	share := len(c.wanted)
 	if c.leases != nil {
 		if !c.look(ctx, now) {
-			return false, nil
+			return true, nil
 		}
 		share = c.rota.share(len(c.wanted), now)
 	}
@@ -149,10 +153,38 @@ func (c *crew) turn(ctx context.Context) (more bool, err error) {
 		}
 		return over > 1, nil
 	}
-	if len(c.mine) >= share {
-		return false, nil
+	if len(c.mine) < share {
+		more, err = c.take(ctx, share-len(c.mine), now)
+		more = more || len(c.mine) < share // what failed may work soon
 	}
-	return c.take(ctx, share-len(c.mine), now)
+	c.releaseStrays(ctx)
+	return more, err
+}
+
+// given is a Scope that has been given back; stray if the table may not say so yet.
+type given struct {
+	id    event.Scope
+	stray bool
+}
+
+// releaseStrays has the table say of no Scope that it is ours when it isn't.
+func (c *crew) releaseStrays(ctx context.Context) {
+	for id, stray := range c.stray {
+		if !stray || c.mine[id] != nil {
+			delete(c.stray, id)
+			continue
+		}
+		releasing, cancel := context.WithTimeout(ctx, leaseWait)
+		err := c.leases.Release(releasing, id)
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				c.log.Warn("a Scope that we don't hold is not released yet", zap.String("scope", id.String()), zap.Error(err))
+			}
+			return // the next turn goes on
+		}
+		delete(c.stray, id)
+	}
 }
 
 // look sees which replicas are at work. It reports false when that can't be seen.
@@ -179,7 +211,7 @@ func (c *crew) look(ctx context.Context, now time.Time) bool {
 func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err error) {
 	var free []event.Scope
 	for _, id := range c.wanted {
-		if c.mine[id] == nil && !c.giving[id] && !now.Before(c.retry[id]) {
+		if c.mine[id] == nil && !c.giving[id] && !now.Before(c.failed[id].again) {
 			free = append(free, id)
 		}
 	}
@@ -191,7 +223,7 @@ func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err e
 			if ctx.Err() == nil {
 				c.log.Error("who holds which Scope cannot be read", zap.Error(err))
 			}
-			return false, nil
+			return true, nil
 		}
 		free = slices.DeleteFunc(free, func(id event.Scope) bool { return !c.rota.free(owners[id].Replica, now) })
 		rand.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] }) // others take too
@@ -205,11 +237,15 @@ func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err e
 			claiming, cancel := context.WithTimeout(ctx, leaseWait)
 			err := c.leases.Claim(claiming, id, owners[id])
 			cancel()
-			if errors.Is(err, checkpoint.ErrTaken) || !c.held() {
+			if errors.Is(err, checkpoint.ErrTaken) {
 				continue
 			}
+			c.stray[id] = true // until it is begun
 			if err != nil {
 				c.failedToBegin(id, err)
+				continue
+			}
+			if !c.held() {
 				continue
 			}
 		}
@@ -227,9 +263,17 @@ func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err e
 // who looks at its start.
 func (d *Daemon) sole() bool { return d.options.Leases == nil && len(d.options.Config.Accounts) == 0 }
 
+// failure is when a Scope that could not be begun is tried again, and how often it was.
+type failure struct {
+	again time.Time
+	times int
+}
+
 func (c *crew) failedToBegin(id event.Scope, err error) {
-	c.retry[id] = time.Now().Add(retryBegin)
-	c.log.Error("a Scope cannot be begun; trying again in a minute", zap.String("scope", id.String()), zap.Error(awsclient.Explain(err)))
+	f := c.failed[id]
+	wait := min(firstRetry<<min(f.times, 8), lastRetry)
+	c.failed[id] = failure{time.Now().Add(wait), f.times + 1}
+	c.log.Error("a Scope cannot be begun; trying again", zap.String("scope", id.String()), zap.Duration("wait", wait), zap.Error(awsclient.Explain(err)))
 }
 
 // begin opens a Scope and sets it to work.
@@ -240,6 +284,7 @@ func (c *crew) begin(ctx context.Context, id event.Scope) error {
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
 	c.mine[id] = s
+	delete(c.failed, id)
 	c.fleet.add(s)
 	c.tagger.Restore(s.ledger.Deferred())
 	c.runs.Go(func() {
@@ -271,12 +316,14 @@ func (c *crew) give(ctx context.Context, s *scope) {
 			s.log.Error("the last checkpoint of a Scope that is given back was not saved: some of it is read again", zap.Error(err))
 		}
 		c.drop(s)
+		stray := false
 		if c.leases != nil {
-			if err := c.leases.Release(saving, s.id); err != nil {
-				s.log.Warn("a Scope was not released: another replica has it when our lease ends", zap.Error(err))
+			err := c.leases.Release(saving, s.id)
+			if stray = err != nil; stray {
+				s.log.Warn("a Scope is not released yet", zap.Error(err))
 			}
 		}
-		c.given <- s.id
+		c.given <- given{s.id, stray}
 	})
 }
 
@@ -295,6 +342,7 @@ func (c *crew) lost(s *scope) error {
 	}
 	delete(c.mine, s.id)
 	c.drop(s)
+	c.stray[s.id] = c.leases != nil
 	switch {
 	case errors.Is(s.err, checkpoint.ErrFenced) && c.leases != nil:
 		s.log.Warn("another replica has taken the Scope: nothing more of it is done here")
@@ -317,21 +365,24 @@ func (c *crew) loseAll() {
 		delete(c.mine, id)
 		<-s.done
 		c.drop(s)
+		c.stray[id] = true
 	}
 }
 
-// keepBeating beats three times a lease until ctx ends.
+// keepBeating beats three times a lease until ctx ends, and again a moment after a beat that failed.
 func (c *crew) keepBeating(ctx context.Context) {
-	t := time.NewTicker(c.rota.lease / 3)
-	defer t.Stop()
+	wait := c.rota.lease / 3
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case <-time.After(wait):
 		}
 		lapsed := !c.held() // while this process stood still, perhaps: then the next beat comes too late
-		c.beat(ctx)
+		wait = c.rota.lease / 3
+		if !c.beat(ctx) {
+			wait = min(busyTurn, wait)
+		}
 		if lapsed || !c.held() {
 			select {
 			case c.overdue <- struct{}{}:
@@ -342,7 +393,7 @@ func (c *crew) keepBeating(ctx context.Context) {
 }
 
 // beat says that this replica is at work. What counts is when it was sent: others see it no earlier.
-func (c *crew) beat(ctx context.Context) {
+func (c *crew) beat(ctx context.Context) (answered bool) {
 	sent := time.Since(c.began)
 	calling, cancel := context.WithTimeout(ctx, min(leaseWait, c.rota.lease/3))
 	defer cancel()
@@ -350,9 +401,10 @@ func (c *crew) beat(ctx context.Context) {
 		if ctx.Err() == nil {
 			c.log.Error("our lease cannot be renewed", zap.Error(err))
 		}
-		return
+		return false
 	}
 	c.beaten.Store(int64(sent))
+	return true
 }
 
 // held reports whether the lease lasts: a beat was answered within its time.

@@ -297,13 +297,32 @@ func (d *Daemon) releaseAll(ctx context.Context) error {
 	var releases errgroup.Group
 	releases.SetLimit(releaseAtOnce)
 	for _, s := range d.fleet.all() {
-		releases.Go(func() error { return d.options.Leases.Release(last, s.id) })
+		releases.Go(func() error {
+			return again(last, func(ctx context.Context) error { return d.options.Leases.Release(ctx, s.id) })
+		})
 	}
-	err := errors.Join(releases.Wait(), d.options.Leases.Forget(last, d.options.Replica))
+	err := errors.Join(releases.Wait(), again(last, func(ctx context.Context) error { return d.options.Leases.Forget(ctx, d.options.Replica) }))
 	if err != nil {
 		d.log.Warn("not every Scope was released: other replicas have them when our lease ends", zap.Error(err))
 	}
 	return nil
+}
+
+// again does what may fail in passing, until it works or ctx ends.
+func again(ctx context.Context, do func(context.Context) error) error {
+	for {
+		trying, cancel := context.WithTimeout(ctx, time.Second)
+		err := do(trying)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // prepare finds out the account and opens its Scopes.

@@ -101,7 +101,8 @@ const (
 	sidTagEC2   = "TagEC2"
 	sidTagging  = "TagByTaggingAPI"
 	sidTag      = "TagServices"
-	sidTagPaths = "TagAPIGateway"     // actions that may have no resources but their own: see resourceOf
+	sidTagPaths = "TagAPIGateway" // actions that may have no resources but their own: see resourceOf
+	sidTable    = "KeepCheckpoints"
 	sidTagAny   = "TagServicesAnyKey" // calls that may carry keys which the resource has already, or that have no condition on keys
 	sidTagAll   = "TagAnyResource"    // actions that can't be restricted to resources
 	sidTagAnyOf = "TagAnyResourceAnyKey"

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -48,8 +49,25 @@ func identityGrants(cfg *config.Config, planner *Planner, region string) []grant
 		}
 	}
 	all := append(roles, organization...)
+	all = append(all, tableGrants(cfg, region)...)
 	if own {
 		all = append(all, grants(cfg, planner, region)...)
+	}
+	return all
+}
+
+// tableGrants returns what checkpoints in DynamoDB take: the table is in the identity's own account.
+func tableGrants(cfg *config.Config, region string) []grant {
+	if cfg.Checkpoint.DynamoDB == nil || cfg.DryRun {
+		return nil
+	}
+	var tables []string
+	for _, p := range partitionsOf(cfg, region) {
+		tables = append(tables, "arn:"+p+":dynamodb:"+cmp.Or(cfg.Checkpoint.DynamoDB.Region, region, "*")+":*:table/"+cfg.Checkpoint.DynamoDB.Table)
+	}
+	var all []grant
+	for _, action := range [...]string{"BatchGetItem", "BatchWriteItem", "DeleteItem", "DescribeTable", "Query", "UpdateItem"} {
+		all = append(all, grant{sid: sidTable, action: "dynamodb:" + action, resources: tables})
 	}
 	return all
 }

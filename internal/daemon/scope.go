@@ -107,9 +107,14 @@ func (s *scope) save(ctx context.Context, interval time.Duration) error {
 	}
 }
 
+// saveWait bounds one save: a table that never finishes a batch must be seen.
+const saveWait = time.Minute
+
 // saveNow fails only when this process is not the holder of the Scope any more.
 func (s *scope) saveNow(ctx context.Context) error {
-	err := s.ledger.Save(ctx)
+	saving, cancel := context.WithTimeout(ctx, saveWait)
+	defer cancel()
+	err := s.ledger.Save(saving)
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return nil

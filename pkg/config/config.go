@@ -205,7 +205,6 @@ func (c *Config) Unsupported() error {
 			errs = append(errs, c.origin.mistake(key, "this release cannot do that yet", want))
 		}
 	}
-	refuse(c.Checkpoint.DynamoDB != nil, "checkpoint.dynamodb", "want checkpoint.file")
 	refuse(c.Web.ConfigFile != "", "web.config_file", "want it left out, and web.listen on a loopback address")
 	return errs.orNil()
 }

@@ -167,12 +167,11 @@ func TestBillionLaughs(t *testing.T) {
 }
 
 func TestUnsupported(t *testing.T) {
-	c, err := config.Load("f", []byte("checkpoint: {dynamodb: }\nweb: {config_file: w}\n"))
+	c, err := config.Load("f", []byte("web: {config_file: w}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `f:1:24: checkpoint.dynamodb: this release cannot do that yet; want checkpoint.file
-f:2:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address`
+	const want = `f:1:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address`
 	if diff := cmp.Diff(want, c.Unsupported().Error()); diff != "" {
 		t.Error(diff)
 	}

@@ -1,0 +1,192 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"go.uber.org/zap"
+
+	"github.com/autotagd/autotagd/internal/awsclient"
+	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/event"
+)
+
+const testLease = 30 * time.Second
+
+// organization is a world of so many accounts in two Regions, with roles, and a table.
+func organization(t *testing.T, seed uint64, accounts int) *world {
+	t.Helper()
+	cloud := fakeaws.Config{Regions: []string{"us-east-1", "eu-west-1"}, Consistency: 5 * time.Second}
+	var roles []string
+	for i := range accounts {
+		id := fmt.Sprintf("%012d", 200000000000+i)
+		if i == 0 {
+			id = fakeaws.DefaultAccount
+		}
+		cloud.Accounts = append(cloud.Accounts, id)
+		cloud.Roles = append(cloud.Roles, fakeaws.Role{ARN: roleIn(id)})
+		roles = append(roles, `{role_arn: "`+roleIn(id)+`"}`)
+	}
+	w := newWorld(t, seed, `{regions: [us-east-1, eu-west-1], accounts: [`+strings.Join(roles, ", ")+`], checkpoint: {dynamodb: {table: autotagd, lease: 30s}}}`, cloud)
+	if err := w.table(w.cloud.HTTPClient()).Create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// replica begins a life that shares the table with others, by a way to AWS of its own.
+func (w *world) replica(name string) (*running, *plug) {
+	w.t.Helper()
+	p := &plug{client: w.cloud.HTTPClient()}
+	clients, err := awsclient.FromConfig(aws.Config{
+		Region: w.cloud.Scope().Region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
+	}, awsclient.Options{Version: "test", Log: zap.New(w.core), HTTP: p})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	store := checkpoint.NewDynamoDBStore(w.table(p), name)
+	return w.start(func(o *Options) { o.Clients, o.Store, o.Leases, o.Replica = clients, store, store, name }), p
+}
+
+// shares fails the test unless the lives hold every Scope once, and as many each as the others, give or take one.
+func (w *world) shares(lives ...*running) {
+	w.t.Helper()
+	holders := map[event.Scope]int{}
+	var counts []int
+	for _, r := range lives {
+		held := r.daemon.fleet.all()
+		counts = append(counts, len(held))
+		for _, s := range held {
+			holders[s.id]++
+		}
+	}
+	for _, s := range w.cloud.Scopes() {
+		if holders[s] != 1 {
+			w.t.Errorf("%s is held by %d replicas", s, holders[s])
+		}
+	}
+	if slices.Max(counts)-slices.Min(counts) > 1 {
+		w.t.Errorf("the replicas hold %v Scopes", counts)
+	}
+}
+
+// Invariant 5, and 1 with it: replicas die, hang, come and go, under a workload with faults. Every Scope has one holder, soon
+// again, and no write of one that lost its lease has an effect on what only holders may write.
+func TestReplicasShareTheScopes(t *testing.T) {
+	t.Parallel()
+	seed := seedOf(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := organization(t, seed, 10)
+		w.cloud.SetFaults("", faults)
+		working, stopWork := context.WithCancel(t.Context())
+		worked := make(chan error, 1)
+		go func() { worked <- w.cloud.Live(working, fakeaws.Traffic{Creates: 0.02, Writes: 0.02}) }()
+
+		a, plugA := w.replica("a")
+		b, plugB := w.replica("b")
+		c, _ := w.replica("c")
+		time.Sleep(2 * time.Minute)
+		w.shares(a, b, c)
+
+		plugA.pulled.Store(true) // a dies: nobody hears of it any more
+		a.cancel()
+		<-a.done
+		time.Sleep(2*testLease + 10*time.Second)
+		w.shares(b, c)
+
+		plugB.pulled.Store(true) // b hangs for three leases and comes back
+		time.Sleep(3 * testLease)
+		w.shares(c)
+		plugB.pulled.Store(false)
+		d, _ := w.replica("d")
+		time.Sleep(2 * time.Minute)
+		w.shares(b, c, d)
+
+		c.cancel() // c is asked to end, and hands over what the faults let it
+		<-c.done
+		time.Sleep(testLease + 10*time.Second)
+		w.shares(b, d)
+
+		stopWork()
+		if err := <-worked; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(45 * time.Minute)
+		w.cloud.Heal()
+		b.stop()
+		d.stop()
+		w.audit()
+		w.holdersAlone("b", "d")
+	})
+}
+
+// holdersAlone fails the test if a state was written by a replica that did not own it at that moment, by the table's own word;
+// or if one that has ended is still taken for alive.
+func (w *world) holdersAlone(ended ...string) {
+	w.t.Helper()
+	owner, states := map[string]string{}, 0
+	for _, write := range w.cloud.TableWrites(w.cloud.Scope(), "autotagd") {
+		if write.Sort != checkpoint.StatePart || write.Refused {
+			continue
+		}
+		states++
+		if was := owner[write.Hash]; write.Attributes["version"] != "" && write.Attributes["owner"] != was && was != "" && write.Op == "PutItem" {
+			w.t.Errorf("%s: %s wrote what %s owns", write.Hash, write.Attributes["owner"], was)
+		}
+		owner[write.Hash] = write.Attributes["owner"]
+	}
+	if states == 0 {
+		w.t.Error("no state was ever written")
+	}
+	for _, item := range w.cloud.TableItems(w.cloud.Scope(), "autotagd") {
+		for _, name := range ended {
+			if text := fmt.Sprint(item["part"]); strings.Contains(text, " "+name+"}") {
+				w.t.Errorf("the lease of %s, which was asked to end, is still there", name)
+			}
+		}
+	}
+}
+
+// Who is asked to end hands over at once: nobody waits for the end of a lease.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := organization(t, 1, 5)
+		a, _ := w.replica("a")
+		b, _ := w.replica("b")
+		time.Sleep(time.Minute)
+		w.shares(a, b)
+		a.stop()
+		time.Sleep(testLease/3 + 2*time.Second)
+		w.shares(b)
+		b.stop()
+	})
+}
+
+// A process that stands still for longer than its lease stops everything first when it goes on.
+func TestAReplicaThatStoodStill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := organization(t, 1, 2)
+		a, plugA := w.replica("a")
+		time.Sleep(time.Minute)
+		w.shares(a)
+		plugA.pulled.Store(true)
+		time.Sleep(testLease + 11*time.Second)
+		if held := a.daemon.fleet.all(); len(held) != 0 {
+			t.Errorf("%d Scopes are held though no beat was answered for a lease", len(held))
+		}
+		plugA.pulled.Store(false)
+		time.Sleep(time.Minute)
+		w.shares(a)
+		a.stop()
+	})
+}
