@@ -2,7 +2,7 @@
 // where the answer has the tags.
 //
 // There are some 330 of them, of a few shapes, in six protocols. Instead of an SDK module for each of 310 services, which
-// would be a binary of hundreds of megabytes, they are two tables, services.jsonl and calls.jsonl, that calls.py makes of
+// would make the binary five to seven times as large, they are two tables, services.jsonl and calls.jsonl, that calls.py makes of
 // AWS's own service models (docs/tag-calls.md has the figures). Nothing here touches the network: awsclient signs and sends.
 //
 // A test compares every request with the one that botocore writes for the same call, and every answer with what botocore
