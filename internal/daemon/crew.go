@@ -39,6 +39,7 @@ type crew struct {
 	rota   *rota
 	wanted []event.Scope
 	mine   map[event.Scope]*scope  // begun, and not being given back
+	before map[event.Scope]bool    // begun once in this process
 	giving map[event.Scope]bool    // being given back
 	given  chan given              // has been given back
 	ended  chan *scope             // its run ended by itself
@@ -54,7 +55,7 @@ type crew struct {
 
 func (d *Daemon) newCrew() *crew {
 	c := &crew{
-		Daemon: d, leases: d.options.Leases, wanted: d.wanted, mine: map[event.Scope]*scope{}, giving: map[event.Scope]bool{},
+		Daemon: d, leases: d.options.Leases, wanted: d.wanted, mine: map[event.Scope]*scope{}, before: map[event.Scope]bool{}, giving: map[event.Scope]bool{},
 		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{}, began: time.Now(),
 		overdue: make(chan struct{}, 1),
 	}
@@ -278,12 +279,16 @@ func (c *crew) failedToBegin(id event.Scope, err error) {
 
 // begin opens a Scope and sets it to work.
 func (c *crew) begin(ctx context.Context, id event.Scope) error {
-	s, err := c.open(ctx, id)
+	since := c.options.Since
+	if c.before[id] {
+		since = time.Time{} // its backlog has that since its first time
+	}
+	s, err := c.open(ctx, id, since)
 	if err != nil {
 		return err
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
-	c.mine[id] = s
+	c.mine[id], c.before[id] = s, true
 	delete(c.failed, id)
 	c.fleet.add(s)
 	c.tagger.Restore(s.ledger.Deferred())

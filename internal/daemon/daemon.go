@@ -362,7 +362,8 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
+// open makes the parts of a Scope. Since, if set, is how far back to read beside.
+func (d *Daemon) open(ctx context.Context, id event.Scope, since time.Time) (*scope, error) {
 	account := d.accounts.get(id.AccountID)
 	if account == nil {
 		return nil, fmt.Errorf("account %s is not one to work in any more", id.AccountID)
@@ -393,7 +394,7 @@ func (d *Daemon) open(ctx context.Context, id event.Scope) (*scope, error) {
 		},
 		Config: poller.Config{
 			Interval: cfg.Poll.Interval, SweepInterval: cfg.Poll.SweepInterval, Lookback: cfg.Poll.Lookback,
-			Rate: cfg.Poll.Rate, Start: cfg.Poll.Start, Since: d.options.Since,
+			Rate: cfg.Poll.Rate, Start: cfg.Poll.Start, Since: since,
 		},
 		Metrics: d.pollerMetrics, Log: d.log,
 	})

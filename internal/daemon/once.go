@@ -38,7 +38,7 @@ func (c *crew) once(ctx context.Context) error {
 	var reading sync.WaitGroup
 	var mu sync.Mutex // guards failed
 	for _, id := range mine {
-		s, err := c.open(ctx, id)
+		s, err := c.open(ctx, id, c.options.Since)
 		if err != nil && !c.sole() {
 			mu.Lock()
 			failed = append(failed, fmt.Errorf("%s: %w", id, awsclient.Explain(err)))
