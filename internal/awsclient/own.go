@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -92,6 +94,9 @@ func (a *Account) own(ctx context.Context, s event.Scope, call *tagapi.Call, op 
 	if endpoint == "" {
 		endpoint = "https://" + strings.ReplaceAll(op.HostPrefix, "{AccountId}", s.AccountID) + host
 	}
+	if at, err := url.Parse(endpoint); err != nil || at.Host == "" { // of the settings, not of the call
+		return failed(errors.New("the endpoint in the settings is no URL with a host; want https://HOST"))
+	}
 	req, err := request(endpoint)
 	if err != nil {
 		return failed(&smithy.SerializationError{Err: err})
@@ -167,8 +172,8 @@ func endpoints(cfg aws.Config) func(sdkID string) string {
 			if p, ok := source.(interface {
 				GetServiceBaseEndpoint(ctx context.Context, sdkID string) (string, bool, error)
 			}); ok {
-				if url, found, err := p.GetServiceBaseEndpoint(ctx, sdkID); found && err == nil {
-					return url
+				if endpoint, found, err := p.GetServiceBaseEndpoint(ctx, sdkID); found && err == nil {
+					return endpoint
 				}
 			}
 		}

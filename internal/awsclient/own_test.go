@@ -283,6 +283,39 @@ func TestErrorsOfOwnCalls(t *testing.T) {
 	}
 }
 
+// A request that can't be written never will be; an endpoint that can't be called is the operator's to mend.
+func TestOwnCallsThatAreNotSent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		endpoint, role string
+		want           bool // an error of the request itself
+	}{
+		"a parameter that is missing": {"", "", true},
+		"an endpoint without scheme":  {"localhost:4566", "deploy", false},
+		"an endpoint that is no URL":  {"http://[", "deploy", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vars := withKeys()
+			if tt.endpoint != "" {
+				vars = append(vars, "AWS_ENDPOINT_URL_IAM", tt.endpoint)
+			}
+			environment(t, vars...)
+			clients, err := awsclient.New(t.Context(), options(&requests{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := clients.Account(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = a.WriteTags(t.Context(), ireland, tagRole, map[string]string{"RoleName": tt.role}, ours)
+			var serialization *smithy.SerializationError
+			if got := errors.As(err, &serialization); err == nil || got != tt.want {
+				t.Errorf("error = %v, of the request %v, want %v", err, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestOwnCallsWithoutCredentials(t *testing.T) {
 	n := 0
 	clients, err := awsclient.FromConfig(aws.Config{Region: "eu-west-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {

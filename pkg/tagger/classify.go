@@ -54,6 +54,9 @@ var codes = map[string]class{
 	"EC2ThrottledException":                  classThrottled,
 	"SlowDown":                               classThrottled,
 	"RateExceeded":                           classThrottled,
+	"Client.RequestLimitExceeded":            classThrottled,
+	"RateLimitExceededException":             classThrottled,
+	"ClientLimitExceededException":           classThrottled,
 
 	"InternalError":               classUnavailable,
 	"InternalFailure":             classUnavailable,
@@ -83,15 +86,18 @@ var codes = map[string]class{
 	"ResourceInUseException":          classBusy,
 	"ResourceNotReadyException":       classBusy,
 	"IncorrectState":                  classBusy,
+	"ConcurrentAccess":                classBusy,
+	"ContainerInUseException":         classBusy,
+	"ConcurrentAccessException":       classBusy,
+	"TooManyUpdates":                  classBusy,
+	"StaleTag":                        classBusy,
 
-	"NoSuchBucket":  classNotFound,
-	"NoSuchEntity":  classNotFound,
-	"NoSuchKey":     classNotFound,
-	"NotFound":      classNotFound,
-	"QueueNotFound": classNotFound,
 	"AWS.SimpleQueueService.NonExistentQueue": classNotFound,
-	"QueueDoesNotExist":                       classNotFound,
-	"ResourceDoesNotExistException":           classNotFound,
+	"InvalidResourceId":                       classNotFound, // SSM's word for it
+	"PipelineDeletedException":                classNotFound,
+	"UnknownResourceException":                classNotFound,
+	"UnknownResourceFault":                    classNotFound,
+	"WAFNonexistentItemException":             classNotFound,
 
 	"UnauthorizedOperation":          classDenied,
 	"Client.UnauthorizedOperation":   classDenied,
@@ -100,6 +106,7 @@ var codes = map[string]class{
 	"AccessDeniedFault":              classDenied,
 	"AuthorizationError":             classDenied,
 	"AuthorizationErrorException":    classDenied,
+	"AuthorizationException":         classDenied,
 	"NotAuthorized":                  classDenied,
 	"NotAuthorizedException":         classDenied,
 	"UnauthorizedException":          classDenied,
@@ -126,18 +133,22 @@ var codes = map[string]class{
 	"SubscriptionRequiredException": classCredentials,
 	"PendingVerification":           classCredentials,
 
-	"TagLimitExceeded":            classTagLimit,
-	"TagLimitExceededException":   classTagLimit,
-	"TagLimitExceededFault":       classTagLimit,
-	"TagsLimitExceededException":  classTagLimit,
-	"TooManyTags":                 classTagLimit,
-	"TooManyTagsException":        classTagLimit,
-	"TagQuotaPerResourceExceeded": classTagLimit,
+	"TagLimitExceeded":                      classTagLimit,
+	"TagLimitExceededException":             classTagLimit,
+	"TagLimitExceededFault":                 classTagLimit,
+	"TagsLimitExceededException":            classTagLimit,
+	"TooManyTags":                           classTagLimit,
+	"TooManyTagsException":                  classTagLimit,
+	"TagQuotaPerResourceExceeded":           classTagLimit,
+	"TagsPerResourceExceededLimitException": classTagLimit,
+	"TooManyTagsError":                      classTagLimit,
+	"TooManyTagsFault":                      classTagLimit,
 
 	"LimitExceeded":                 classQuota,
 	"LimitExceededException":        classQuota,
 	"ServiceQuotaExceededException": classQuota,
 
+	"BadRequest":                   classInvalid,
 	"BadRequestException":          classInvalid,
 	"InvalidArgument":              classInvalid,
 	"InvalidArgumentException":     classInvalid,
@@ -156,6 +167,7 @@ var codes = map[string]class{
 	"InvalidTagException":          classInvalid,
 	"ConstraintViolationException": classInvalid,
 	"MissingParameter":             classInvalid,
+	"NotImplemented":               classInvalid, // with status 501: it says nothing of S3's other requests
 	"TagException":                 classInvalid,
 	"TagPolicyException":           classInvalid,
 	"TagPolicyViolation":           classInvalid,
@@ -169,13 +181,23 @@ func classifyCode(code string, status int) class {
 		return c
 	}
 	switch {
-	case hasAnySuffix(code, ".NotFound", "NotFound", "NotFoundException", "NotFoundFault", "DoesNotExist"):
+	case hasAnySuffix(code, ".NotFound", "NotFound", "NotFoundException", "NotFoundFault", "DoesNotExist", "DoesNotExistException"),
+		strings.HasPrefix(code, "NoSuch"):
 		return classNotFound
 	case hasAnySuffix(code, ".Malformed"):
 		return classInvalid
 	// InvalidDBInstanceState, InvalidVolume.ZoneMismatch is none, IncorrectInstanceState, ...StateFault, ...StateException
-	case hasAnySuffix(code, "State", "StateFault", "StateException", "InProgress", "InProgressException", "InUse"):
+	case hasAnySuffix(code, "State", "StateFault", "StateException", "InProgress", "InProgressException", "InProgressFailure", "InUse"):
 		return classBusy
+	case hasAnySuffix(code, "AccessDeniedException"):
+		return classDenied
+	case strings.Contains(code, "Internal"):
+		return classUnavailable
+	case hasAnySuffix(code, "LimitExceeded", "LimitExceededException", "LimitExceededFault", "LimitsExceededException"):
+		return classQuota
+	case hasAnyPrefix(code, "InvalidParameter", "InvalidTag", "InvalidArn", "InvalidARN", "InvalidResourceArn", "InvalidResourceType", "TagPolicy"),
+		hasAnySuffix(code, "InvalidParameterException", "InvalidRequestException", "TypeNotSupportedException", "ArnNotSupportedException"):
+		return classInvalid
 	}
 	switch {
 	case status == http.StatusNotFound || status == http.StatusGone:
@@ -192,6 +214,15 @@ func classifyCode(code string, status int) class {
 		return classUnavailable
 	}
 	return classRefused
+}
+
+func hasAnyPrefix(s string, prefixes ...string) bool {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(s, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func hasAnySuffix(s string, suffixes ...string) bool {
@@ -229,8 +260,10 @@ func classify(err error) class {
 		}
 		return c
 	}
+	// A request that can't be written: nothing was sent.
 	var params *smithy.InvalidParamsError
-	if errors.As(err, &params) {
+	var serialization *smithy.SerializationError
+	if errors.As(err, &params) || errors.As(err, &serialization) {
 		return classInvalid
 	}
 	return classUnavailable

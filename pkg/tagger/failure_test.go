@@ -55,11 +55,43 @@ func TestClassify(t *testing.T) {
 		{apiError("InvalidID", ""), classInvalid},
 		{apiError("InvalidVolumeID.Malformed", ""), classInvalid},
 		{&smithy.InvalidParamsError{}, classInvalid},
+		{&smithy.OperationError{Err: &smithy.SerializationError{Err: errors.New("no value for parameter RoleName")}}, classInvalid},
 		{httpError(400, apiError("Whatever", "")), classRefused},
 	} {
 		if got := classify(tt.err); got != tt.want {
 			t.Errorf("classify(%v) = %v, want %v", tt.err, got, tt.want)
 		}
+	}
+	// Codes of the services' own calls that the table lacks, as AWS's models spell them.
+	for want, codes := range map[class][]string{
+		classThrottled:   {"RateLimitExceededException", "ClientLimitExceededException"},
+		classUnavailable: {"WAFInternalErrorException", "KMSInternalException"},
+		classBusy:        {"ConcurrentAccess", "TooManyUpdates", "OperationInProgressFailure", "ContainerInUseException"},
+		classNotFound: {
+			"NoSuchResource", "NoSuchHostedZone", "NoSuchHealthCheck", "NoSuchTagSet", "RepositoryDoesNotExistException",
+			"EntityDoesNotExistException", "WAFNonexistentItemException", "UnknownResourceFault", "InvalidResourceId",
+		},
+		classDenied:   {"AuthorizationException", "CloudHsmAccessDeniedException"},
+		classTagLimit: {"TooManyTagsError", "TooManyTagsFault", "TagsPerResourceExceededLimitException"},
+		classQuota:    {"LimitExceededFault", "ResourceLimitExceededException", "WAFLimitsExceededException"},
+		classInvalid: {
+			"InvalidParameterValueException", "InvalidTagging", "InvalidARNFault", "InvalidResourceArnException", "ArnNotSupportedException",
+			"ResourceTypeNotSupportedException", "WAFInvalidParameterException", "TagPolicyViolationException", "BadRequest",
+		},
+		classRefused: {"AWSOrganizationsNotInUseException", "UnsupportedOperation"},
+	} {
+		status := 400
+		if want == classNotFound {
+			status = 404
+		}
+		for _, code := range codes {
+			if got := classify(httpError(status, apiError(code, ""))); got != want {
+				t.Errorf("%s with status %d is %v, want %v", code, status, got, want)
+			}
+		}
+	}
+	if got := classify(httpError(501, apiError("NotImplemented", ""))); got != classInvalid {
+		t.Errorf("NotImplemented is %v", got)
 	}
 	if got := classifyCode("InternalServiceException", 500); got != classUnanswered {
 		t.Errorf("InternalServiceException of one ARN is %v", got)
