@@ -54,6 +54,12 @@ func (c *Call) Page(status int, header http.Header, body []byte) (tags map[strin
 	if c.Replace == ReplacesAll && member(answer, at.Path[0]) == nil { // not for certain an answer: see errRefusal
 		return nil, "", fmt.Errorf("%s: no %s in the answer", c.Read.Name, at.Path[0])
 	}
+	if within := at.Path[:len(at.Path)-1]; c.Replace != KeepsOthers && c.inJSON() && len(walk(answer, within)) == 0 {
+		// The resource that has tags is not in the answer: a list of those that were found. It is not one without tags.
+		return nil, "", &smithy.GenericAPIError{
+			Code: "ResourceNotFoundException", Message: fmt.Sprintf("%s found no such resource", c.Read.Name), Fault: smithy.FaultClient,
+		}
+	}
 	last := ""
 	for _, found := range walk(answer, at.Path) {
 		object, ok := found.(map[string]any)
@@ -108,6 +114,11 @@ func (c *Call) parse(body []byte) (map[string]any, error) {
 		return nil, errors.New("the answer is no object")
 	}
 	return object, nil
+}
+
+func (c *Call) inJSON() bool {
+	p := c.service.Protocol
+	return p == json10 || p == json11 || p == restJSON
 }
 
 // parseJSON takes nothing, and null, for an object without members, as the SDKs do.

@@ -340,3 +340,26 @@ func TestFault(t *testing.T) {
 		}
 	}
 }
+
+// A list of what was found that lacks the project is no project without tags: its tags would be replaced by ours alone.
+func TestResourceThatIsNotInTheAnswer(t *testing.T) {
+	project := lookup(t, "codebuild", "codebuild:UpdateProject")
+	for _, c := range []struct {
+		body  string
+		found bool
+	}{
+		{`{"projects":[{"name":"p","tags":[{"key":"a","value":"b"}]}],"projectsNotFound":[]}`, true},
+		{`{"projects":[{"name":"p","tags":[]}]}`, true},
+		{`{"projects":[{"name":"p"}]}`, true},
+		{`{"projects":[],"projectsNotFound":["p"]}`, false},
+		{`{"projectsNotFound":["p"]}`, false},
+		{`{}`, false},
+		{``, false},
+	} {
+		tags, _, err := project.Page(200, http.Header{}, []byte(c.body))
+		var api smithy.APIError
+		if found := err == nil; found != c.found || !found && (!errors.As(err, &api) || api.ErrorCode() != "ResourceNotFoundException") {
+			t.Errorf("%s: %v, %v", c.body, tags, err)
+		}
+	}
+}
