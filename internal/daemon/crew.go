@@ -291,7 +291,7 @@ func (c *crew) begin(ctx context.Context, id event.Scope) error {
 	c.mine[id], c.before[id] = s, true
 	delete(c.failed, id)
 	c.fleet.add(s)
-	c.tagger.Restore(s.ledger.Deferred())
+	c.tagger.Restore(s.deferred())
 	c.runs.Go(func() {
 		s.err = s.run(ctx)
 		close(s.done)

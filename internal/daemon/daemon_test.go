@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -288,6 +289,51 @@ func TestDeniedUntilGranted(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		r.stop()
 		w.audit()
+	})
+}
+
+// A Job that a release deferred which knew no own calls: a role's tags are read before they are written all the same.
+func TestDeferredByAnEarlierRelease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, "{global_region: off}", fakeaws.Config{Visibility: 30 * time.Second})
+		w.cloud.Deny("iam:TagRole")
+		role := w.cloud.Create(w.cloud.Scope(), "CreateRole", fakeaws.IAMUser("alice"))
+		r := w.start()
+		time.Sleep(10 * time.Minute)
+		r.stop()
+		if got := w.outcomes(role.EventID); !slices.Contains(got, "deferred access_denied") {
+			t.Fatalf("outcomes %q, want deferred access_denied", got)
+		}
+		store := checkpoint.NewFileStore(w.disk, stateDir)
+		loaded, err := store.Load(t.Context(), w.cloud.Scope())
+		if err != nil {
+			t.Fatal(err)
+		}
+		without := 0
+		for _, part := range loaded.Parts {
+			old := regexp.MustCompile(`"own":\[[^\]]*\],`).ReplaceAll(part.Data, nil)
+			if len(old) == len(part.Data) {
+				continue
+			}
+			without++
+			if err := store.Put(t.Context(), w.cloud.Scope(), []checkpoint.Part{{Name: part.Name, Data: old}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if without != 1 {
+			t.Fatalf("%d deferred Jobs with own calls, want one", without)
+		}
+		w.cloud.Tag(role.Resources[0].ARN, fakeaws.IAMUser("bob"), map[string]string{"Owner": "bob"})
+		w.cloud.Allow("iam:TagRole")
+		r = w.start()
+		time.Sleep(5 * time.Minute)
+		r.stop()
+		w.audit()
+		got, _ := w.cloud.Resource(role.Resources[0].ARN)
+		if got.Tags["Owner"] != "bob" || got.Tags["PrincipalId"] == "" {
+			t.Errorf("tags %v, want bob's Owner and alice's PrincipalId", got.Tags)
+		}
 	})
 }
 

@@ -41,6 +41,15 @@ func (s *scope) run(ctx context.Context) error {
 	return nil
 }
 
+// deferred returns the Jobs that wait in the ledger, with the own calls that an earlier release didn't know.
+func (s *scope) deferred() []resource.Job {
+	jobs := s.ledger.Deferred()
+	for i := range jobs {
+		s.daemon.planner.Catalog.Complete(jobs[i].Event.Source, jobs[i].Event.Name, &jobs[i].Resource)
+	}
+	return jobs
+}
+
 // Handle takes a page of new events from the poller. It returns when each event's Jobs are with the tagger, which may
 // wait when that has too many of this Scope in hand.
 func (s *scope) Handle(ctx context.Context, events []poller.Event) error {

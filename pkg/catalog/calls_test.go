@@ -101,6 +101,16 @@ func TestServicesThatNeedCare(t *testing.T) {
 			"eu-west-1",
 		},
 		{
+			"a secret: by ARN first, for another may have its name by now", "secretsmanager:CreateSecret", "eu-west-1", `{"name":"prod/db"}`, `{"arn":"arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-AbCdEf","name":"prod/db"}`,
+			[]params{{"SecretId": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-AbCdEf"}, {"SecretId": "prod/db"}},
+			"eu-west-1",
+		},
+		{
+			"a secret whose ARN is not known: by name", "secretsmanager:CreateSecret", "eu-west-1", `{"name":"prod/db"}`, `null`,
+			[]params{{"SecretId": "prod/db"}},
+			"eu-west-1",
+		},
+		{
 			"a permission set: with its instance", "sso:CreatePermissionSet", "eu-west-1", `{"instanceArn":"arn:aws:sso:::instance/ssoins-1","name":"p"}`, `{"permissionSet":{"permissionSetArn":"arn:aws:sso:::permissionSet/ssoins-1/ps-1"}}`,
 			[]params{{"ResourceArn": "arn:aws:sso:::permissionSet/ssoins-1/ps-1", "InstanceArn": "arn:aws:sso:::instance/ssoins-1"}},
 			"eu-west-1",
@@ -258,6 +268,45 @@ func TestOwnCallsKnowTheResource(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.params, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.api, diff)
+			}
+		})
+	}
+}
+
+// What an earlier release kept of a resource had no own calls. Where its names say all that they take, they are added.
+func TestComplete(t *testing.T) {
+	c := load(t)
+	for _, tt := range []struct {
+		call, request, response string
+		same                    bool // as from the record
+	}{
+		{"iam:CreateRole", `{"roleName":"deploy","path":"/team/"}`, `{"role":{"roleName":"deploy","arn":"arn:aws:iam::111122223333:role/team/deploy"}}`, true},
+		{"iam:CreatePolicy", `{"policyName":"read"}`, `{"policy":{"policyName":"read","arn":"arn:aws:iam::111122223333:policy/read"}}`, true},
+		{"iam:CreateVirtualMFADevice", `{}`, `{"virtualMFADevice":{"serialNumber":"arn:aws:iam::111122223333:mfa/ann"}}`, true},
+		{"s3:CreateBucket", `{"bucketName":"b"}`, `null`, true},
+		{"ssm:PutParameter", `{"name":"/a/b"}`, `{"version":1}`, false}, // the record has its slash
+		{"ec2:CreateVolume", `{}`, `{"volumeId":"vol-1"}`, true},
+	} {
+		t.Run(tt.call, func(t *testing.T) {
+			result, ok := c.Resolve(record(t, tt.call, tt.request, tt.response))
+			if !ok || len(result.Resources) != 1 {
+				t.Fatalf("%+v, %v", result, ok)
+			}
+			source, name, _ := strings.Cut(tt.call, ":")
+			source += ".amazonaws.com"
+			want, got := result.Resources[0], result.Resources[0]
+			got.Own = nil
+			c.Complete(source, name, &got)
+			if !tt.same {
+				want.Own = nil
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			given := []resource.Call{{API: "x:Y"}}
+			got.Own = given
+			if c.Complete(source, name, &got); !cmp.Equal(got.Own, given) {
+				t.Errorf("%v instead of what was there", got.Own)
 			}
 		})
 	}
