@@ -1,6 +1,7 @@
 package tagger
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -75,4 +76,45 @@ func TestAbandon(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.want(running, "tagged")
 	})
+}
+
+// Nor does one go on by another call that is refused when its Scope is gone.
+func TestAbandonBeforeAFallBack(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprint("stored ", stored), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFake(t)
+				w := prepare(t, f, nil)
+				th, j := fallsBack(f, "a")
+				th.refusal = "UnsupportedResourceType"
+				f.latency = 20 * time.Second
+				if stored {
+					w.tagger.Restore([]resource.Job{j})
+				}
+				w.run()
+				if !stored {
+					w.submit(j)
+				}
+				time.Sleep(30 * time.Second) // read; TagResources is under way
+				w.tagger.Abandon(paris)
+				calls := len(f.all())
+				time.Sleep(time.Hour)
+				if n := len(f.all()) - calls; n != 0 {
+					t.Errorf("%d calls after it: %+v", n, f.all()[calls:])
+				}
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, r := range w.results {
+					t.Errorf("reported as %v", r.Kind)
+				}
+				w.tagger.mu.Lock()
+				defer w.tagger.mu.Unlock()
+				for k, g := range w.tagger.groups {
+					if g.stored != 0 || g.storedDenied != 0 || len(g.members) != 0 {
+						t.Errorf("%v: %d stored, %d members", k, g.stored, len(g.members))
+					}
+				}
+			})
+		})
+	}
 }

@@ -69,8 +69,10 @@ type group struct {
 // the middle of it would measure the share of a few.
 type round struct{ total, left, ended int }
 
-func (t *Tagger) groupOf(j resource.Job, now time.Time) *group {
-	api := jobAPI(j)
+func (t *Tagger) groupOf(j resource.Job, now time.Time) *group { return t.groupFor(j, jobAPI(j), now) }
+
+// groupFor returns the group that the Job is in while api is the call for it.
+func (t *Tagger) groupFor(j resource.Job, api resource.TagAPI, now time.Time) *group {
 	k := groupKey{j.Event.Scope, j.Resource.Scope, api, cmp.Or(j.Resource.IAMAction, string(api))}
 	g := t.groups[k]
 	if g == nil {
@@ -249,6 +251,9 @@ func (t *Tagger) worked(tk *task, now time.Time) {
 	if wasDenied {
 		t.opts.Log.Info("tagging is no longer denied", zap.String("scope", g.scope.String()), zap.String("api", string(g.api)), zap.String("iam_action", g.action))
 	}
+	if tk.abandoned {
+		return
+	}
 	switch {
 	case others == 0 && (!g.answered || g.unstored):
 		t.replay(g)
@@ -256,6 +261,21 @@ func (t *Tagger) worked(tk *task, now time.Time) {
 		t.release(g, now)
 	}
 	g.answered = g.answered || others == 0
+	t.workedInstead(tk, now)
+}
+
+// workedInstead notes that a task succeeded which calls before had refused: those who wait for these calls can go the same
+// way, and what went Unstored by them can be read again. None of them will ever say so itself.
+func (t *Tagger) workedInstead(tk *task, now time.Time) {
+	for _, api := range tk.refusedBy {
+		g := t.groupFor(tk.job, api, now)
+		if g.stored > 0 && g.round == nil && !now.Before(g.nextRound) {
+			t.release(g, now)
+		}
+		if !g.answered || g.unstored {
+			t.replay(g)
+		}
+	}
 }
 
 // release tries all that are stored: those that wait, and those that are being tried just now.
@@ -403,8 +423,11 @@ func (t *Tagger) slow(g *group) bool {
 		calls = append(calls, describeInstances)
 	}
 	for tk := range g.members { // of one action, and so of one service
-		if call := tk.job.Resource.OwnCall(); call != nil && readsAlone(tk.job.Resource) {
+		switch call := tk.job.Resource.OwnCall(); {
+		case call != nil && readsAlone(tk.job.Resource):
 			calls = append(calls, call.Read)
+		case call != nil && g.api.Own():
+			calls = append(calls, getResources)
 		}
 		break
 	}

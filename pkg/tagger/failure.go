@@ -192,7 +192,10 @@ func (r *run) one(tk *task, c class, text string) {
 		if !r.fallBack(tk, now) {
 			r.fail(tk, reasonOf(c), text, next, now)
 		}
-	case classBusy, classDenied, classQuota:
+	case classDenied:
+		r.comeBack(tk, now)
+		r.fail(tk, reasonOf(c), text, next, now)
+	case classBusy, classQuota:
 		r.fail(tk, reasonOf(c), text, next, now)
 	default:
 		panic(fmt.Sprintf("tagger: class %d", c))

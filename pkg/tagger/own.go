@@ -19,9 +19,14 @@ import (
 // errChanged says that somebody wrote tags at the same time as we did, where a write is the whole new set.
 var errChanged = errors.New("its tags were changed at the same time")
 
-// readsAlone reports whether the tags of a resource can be had only from its service.
+// readsAlone reports whether the tags of a resource are to be had from its service, or from nobody. A few services have no such
+// read: where the ARN is known, GetResources may list what their own call tags, in TagResources' place.
 func readsAlone(r resource.Resource) bool {
-	return r.TagAPI.Own() || r.TagAPI == resource.TagResources && unlisted[r.Service]
+	if !r.TagAPI.Own() || unlisted[r.Service] {
+		return r.TagAPI != resource.EC2CreateTags && unlisted[r.Service]
+	}
+	call := r.OwnCall()
+	return r.ARN == "" || call == nil || call.Read != ""
 }
 
 // replaces says how the call that tags the resource treats tags that it isn't given: see resource.Call.
@@ -138,7 +143,7 @@ func merged(existing map[string]string, write []resource.Tag, replaces string) [
 func (r *run) fallBack(tk *task, now time.Time) bool {
 	res := &tk.job.Resource
 	kind := form(*res)
-	if res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind] == "" || tk.job.Expand != resource.ExpandNone {
+	if tk.abandoned || res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind] == "" || tk.job.Expand != resource.ExpandNone {
 		return false
 	}
 	tk.refusedBy = append(tk.refusedBy, res.TagAPI)
@@ -153,4 +158,15 @@ func (r *run) fallBack(tk *task, now time.Time) bool {
 	r.regroup(tk, now)
 	r.delay(tk, now)
 	return true
+}
+
+// comeBack has a task that fell back wait for TagResources again, where the call that it fell back to is denied: what sent it
+// there may have been an outage. The next attempt tries both. The caller holds the lock.
+func (r *run) comeBack(tk *task, now time.Time) {
+	if tk.abandoned || !slices.Contains(tk.refusedBy, resource.TagResources) {
+		return
+	}
+	tk.job.Resource.TagAPI, tk.refusedBy = resource.TagResources, nil
+	tk.unanswered, tk.unansweredAt = 1, now // once more is enough
+	r.regroup(tk, now)
 }

@@ -3,6 +3,7 @@ package tagger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -286,6 +287,95 @@ func TestFallBackOfWhatIsDeferred(t *testing.T) {
 			if g.stored != 0 || g.storedDenied != 0 || len(g.members) != 0 || g.round != nil {
 				t.Errorf("%v: %d stored, %d denied, %d members", k, g.stored, g.storedDenied, len(g.members))
 			}
+		}
+	})
+}
+
+// fallsBack makes a Job for a thing whose ARN TagResources refuses, and that its service's own call tags.
+func fallsBack(f *fakeAWS, name string, tags ...string) (*thing, resource.Job) {
+	arn := "arn:aws:odd:eu-west-3:123456789012:" + name
+	th := f.make(arn, tags...)
+	th.only = []resource.TagAPI{"odd:TagThing"}
+	j := arnJob(arn, "ann")
+	j.Resource.Own = []resource.Call{own("odd:TagThing", arn)}
+	return th, j
+}
+
+// A call without a read of its own is no reason to write what GetResources has seen.
+func TestFallBackToACallWithoutARead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := start(t, f, nil)
+		for _, name := range []string{"first", "of a kind that is known"} {
+			_, j := fallsBack(f, name, "Owner", "bob")
+			j.Resource.Own[0].Read = ""
+			w.submit(j)
+			time.Sleep(time.Minute)
+			w.want(j, "kept")
+			if got, want := f.tagsOf(j.Resource.ARN), map[string]string{"Owner": "bob", "PrincipalId": "AROA:ann"}; !maps.Equal(got, want) {
+				t.Errorf("%s: tags %v, want %v", name, got, want)
+			}
+		}
+	})
+}
+
+// An outage of TagResources sends a Job to a call that nobody may make: once TagResources answers, it is tagged by that.
+func TestFallBackToACallThatIsDenied(t *testing.T) {
+	for _, denied := range []resource.TagAPI{"odd:TagThing", "odd:ListTags"} {
+		t.Run(string(denied), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFake(t)
+				f.before = func(c fakeCall) error {
+					if c.api == denied {
+						return apiError("AccessDeniedException", "no")
+					}
+					return nil
+				}
+				w := start(t, f, nil)
+				th, j := fallsBack(f, "a")
+				w.submit(j)
+				time.Sleep(time.Minute)
+				w.want(j, "deferred")
+				f.mu.Lock()
+				th.only = nil
+				f.mu.Unlock()
+				time.Sleep(5 * time.Minute)
+				w.want(j, "tagged")
+			})
+		})
+	}
+}
+
+// What waited for TagResources, or was not even stored, goes by the own call once that has tagged one of the kind.
+func TestFallBackOfThoseThatWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		granted := time.Now().Add(10 * time.Minute)
+		f.before = func(c fakeCall) error {
+			if c.api == resource.TagResources && time.Now().Before(granted) {
+				return apiError("AccessDeniedException", "no")
+			}
+			return nil
+		}
+		w := start(t, f, nil)
+		for i := range maxStored + 20 {
+			_, j := fallsBack(f, fmt.Sprint("thing", i))
+			w.submit(j)
+		}
+		time.Sleep(time.Until(granted))
+		if n := w.kinds(Unstored); n != 20 {
+			t.Fatalf("%d not stored, want 20", n)
+		}
+		time.Sleep(20 * time.Minute)
+		if n := w.kinds(Ended); n != maxStored {
+			t.Errorf("%d ended, want all %d that were stored", n, maxStored)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !slices.ContainsFunc(w.results, func(r Result) bool {
+			return r.Kind == Replay && r.API == resource.TagResources && r.Action == "odd:TagResource"
+		}) {
+			t.Error("what was not stored for TagResources' sake is never read again")
 		}
 	})
 }
