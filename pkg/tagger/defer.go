@@ -268,6 +268,9 @@ func (t *Tagger) worked(tk *task, now time.Time) {
 // way, and what went Unstored by them can be read again. None of them will ever say so itself.
 func (t *Tagger) workedInstead(tk *task, now time.Time) {
 	for _, api := range tk.refusedBy {
+		if api == tk.group.api {
+			continue
+		}
 		g := t.groupFor(tk.job, api, now)
 		if g.stored > 0 && g.round == nil && !now.Before(g.nextRound) {
 			t.release(g, now)

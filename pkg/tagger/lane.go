@@ -24,6 +24,7 @@ type lane struct {
 // queueKey is what Jobs of a lane share that travel together.
 type queueKey struct {
 	tags    string
+	reads   string // the service that alone reads their tags: it may hang
 	backlog bool   // new events go first
 	retried bool   // failed before: might spoil a batch
 	solo    *group // its action fails at the moment: one batch of it at a time
@@ -69,6 +70,8 @@ func (t *Tagger) enqueue(tk *task, now time.Time) {
 	qk := queueKey{tags: tk.tags, backlog: tk.job.Event.Backlog, retried: tk.retried}
 	if tk.job.Expand != resource.ExpandNone {
 		qk.tags = "" // descriptions don't care
+	} else if readsAlone(tk.job.Resource) {
+		qk.reads = tk.job.Resource.Service
 	}
 	if tk.group.failures > 0 {
 		qk.solo = tk.group

@@ -41,17 +41,29 @@ func replaces(r resource.Resource) string {
 // and without those that have no such read where a blind write would risk somebody's tags.
 func (r *run) readAlone(ctx context.Context, tasks []*task) []*task {
 	var left []*task
+	// Reads that fail for everybody, by action: one by one the others would take as long, or add to the throttling.
+	down, row, behind := map[*group]error{}, map[*group]int{}, map[*group][]*task{}
 	for _, tk := range tasks {
 		tk.existing, tk.readAt = nil, time.Time{}
 		if !readsAlone(tk.job.Resource) || !r.mustRead(tk) {
 			left = append(left, tk)
 			continue
 		}
+		if down[tk.group] != nil {
+			behind[tk.group] = append(behind[tk.group], tk)
+			continue
+		}
 		known, err := r.ownTags(ctx, tk)
 		switch {
 		case err != nil:
+			c := classify(err)
+			row[tk.group]++ // one alone may be to blame, or have met a moment's throttling
+			if c == classCredentials || (c == classThrottled || c == classUnavailable) && row[tk.group] >= outageInRow {
+				down[tk.group] = err
+			}
 			r.failed([]*task{tk}, err)
 		case known:
+			row[tk.group] = 0
 			left = append(left, tk)
 		case replaces(tk.job.Resource) != "":
 			r.end(tk, resource.Missed, resource.Unsupported, "its tags can't be read, and its tag call would replace them")
@@ -62,6 +74,9 @@ func (r *run) readAlone(ctx context.Context, tasks []*task) []*task {
 		default:
 			left = append(left, tk)
 		}
+	}
+	for g, tasks := range behind {
+		r.later(tasks, classify(down[g]), down[g])
 	}
 	return left
 }
@@ -146,7 +161,9 @@ func (r *run) fallBack(tk *task, now time.Time) bool {
 	if tk.abandoned || res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind] == "" || tk.job.Expand != resource.ExpandNone {
 		return false
 	}
-	tk.refusedBy = append(tk.refusedBy, res.TagAPI)
+	if !slices.Contains(tk.refusedBy, res.TagAPI) {
+		tk.refusedBy = append(tk.refusedBy, res.TagAPI)
+	}
 	next := slices.IndexFunc(res.Own, func(c resource.Call) bool { return !slices.Contains(tk.refusedBy, c.API) })
 	if next < 0 {
 		return false

@@ -128,6 +128,80 @@ func TestOwnCalls(t *testing.T) {
 	}
 }
 
+// A service whose reads hang holds up nothing but its own.
+func TestOwnReadsThatHang(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := start(t, f, func(o *Options) {
+			api := o.API
+			o.API = func(s event.Scope) (API, error) {
+				calls, err := api(s)
+				calls.OwnTags = func(ctx context.Context, _ string, _ resource.Call) (map[string]string, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return calls, err
+			}
+		})
+		queue := arnJob("arn:aws:sqs:eu-west-3:123456789012:q", "ann")
+		f.make(queue.Resource.ARN)
+		w.submit(append(roles(f, 15), queue)...)
+		time.Sleep(10 * time.Second)
+		w.want(queue, "tagged")
+	})
+}
+
+// Reads that are throttled are not made one by one for all that travel together.
+func TestOwnReadsThatAreThrottled(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		f.before = func(c fakeCall) error {
+			if c.api == "iam:ListTags" {
+				return apiError("Throttling", "slow down")
+			}
+			return nil
+		}
+		w := start(t, f, nil)
+		w.submit(roles(f, 15)...)
+		time.Sleep(3*time.Second + minBackoff/2) // they travel together, and none is tried again
+		if n := f.count("iam:ListTags"); n != outageInRow {
+			t.Errorf("%d reads, want %d", n, outageInRow)
+		}
+	})
+}
+
+// roles makes roles of one owner, and the Jobs for them.
+func roles(f *fakeAWS, n int) []resource.Job {
+	var jobs []resource.Job
+	for i := range n {
+		arn := fmt.Sprint("arn:aws:iam::123456789012:role/r", i)
+		f.make(arn)
+		jobs = append(jobs, arnJob(arn, "ann"))
+	}
+	return jobs
+}
+
+// One resource whose tags can't be read spoils nothing for those that it travels with.
+func TestOwnReadThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		f.before = func(c fakeCall) error {
+			if c.api == "iam:ListTags" && strings.HasSuffix(c.names[0], "/r0") {
+				return httpError(500, apiError("ServiceFailure", "no"))
+			}
+			return nil
+		}
+		w := start(t, f, nil)
+		jobs := roles(f, 15)
+		w.submit(jobs...)
+		time.Sleep(time.Minute)
+		for _, j := range jobs[1:] {
+			w.want(j, "tagged")
+		}
+		w.want(jobs[0], "")
+	})
+}
+
 // A call that replaces the set is given all that is there.
 func TestOwnCallThatReplaces(t *testing.T) {
 	for _, replaces := range []string{"all", "own"} {
