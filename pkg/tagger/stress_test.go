@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,20 +73,47 @@ func stress(t *testing.T, seed uint64) {
 	var jobs []resource.Job
 	for i := range 900 {
 		var j resource.Job
-		switch rng.IntN(3) {
+		make := func(name string) *thing { return f.make(name) }
+		switch rng.IntN(6) {
 		case 0:
 			j = arnJob(fmt.Sprintf("arn:aws:sqs:eu-west-3:123456789012:q%d", rng.IntN(12)), fmt.Sprint("p", rng.IntN(3)))
 			j.Upsert = rng.IntN(2) == 0
 		case 1:
 			j = arnJob(fmt.Sprintf("arn:aws:sns:eu-west-3:123456789012:q%d", rng.IntN(300)), fmt.Sprint("p", rng.IntN(3)))
+		case 2:
+			j = arnJob(fmt.Sprintf("arn:aws:iam::123456789012:role/r%d", rng.IntN(100)), fmt.Sprint("p", rng.IntN(3)))
+		case 3: // of kinds that TagResources refuses, each in its way
+			kind := rng.IntN(5)
+			j = arnJob(fmt.Sprintf("arn:aws:odd%d:eu-west-3:123456789012:o%d", kind, rng.IntN(60)), fmt.Sprint("p", rng.IntN(3)))
+			j.Resource.Own = []resource.Call{own("odd:TagOther", j.Resource.ARN), own("odd:TagThing", j.Resource.ARN)}
+			j.Upsert = rng.IntN(3) == 0
+			switch kind {
+			case 3:
+				j.Resource.Own[1].Read = ""
+			case 4:
+				j.Resource.Own[1].Replaces = "own"
+			}
+			make = func(name string) *thing {
+				th := f.make(name, "team", "red")
+				th.only = []resource.TagAPI{"odd:TagThing"}
+				th.refusal = []string{"", "InvalidParameterException", "ResourceNotFoundException", "UnsupportedResourceType", ""}[kind]
+				return th
+			}
+		case 4:
+			j = ownJob(fmt.Sprintf("thing%d", rng.IntN(60)), fmt.Sprint("p", rng.IntN(3)))
+			j.Upsert = rng.IntN(3) == 0
 		default:
 			j = ec2Job(fmt.Sprintf("i-%d", rng.IntN(200)), fmt.Sprint("p", rng.IntN(3)))
 		}
+		name := target(j.Resource)
+		if j.Resource.ARN == "" {
+			name = j.Resource.ID
+		}
 		f.mu.Lock()
-		known := f.things[target(j.Resource)] != nil
+		known := f.things[name] != nil
 		f.mu.Unlock()
 		if !known && rng.IntN(10) > 0 {
-			f.make(target(j.Resource))
+			make(name)
 		}
 		if rng.IntN(4) == 0 {
 			j.Event.Scope = ireland
@@ -105,12 +133,16 @@ func stress(t *testing.T, seed uint64) {
 			w.tagger.poke()
 		}
 	}
+	abandoned := seed%2 == 0 // whatever its Jobs are at: see Abandon
+	if abandoned {
+		w.tagger.Abandon(ireland)
+	}
 	time.Sleep(30 * time.Hour)
 	c := map[string]int{}
 	for _, j := range jobs {
 		o := w.outcome(j)
 		c[o]++
-		if o == "" || o == "deferred" {
+		if (o == "" || o == "deferred") && (!abandoned || j.Event.Scope != ireland) {
 			t.Errorf("%s upsert=%v: %q", j.Key(), j.Upsert, o)
 		}
 	}
@@ -127,6 +159,11 @@ func stress(t *testing.T, seed uint64) {
 	for k, l := range w.tagger.lanes {
 		if len(l.queues) > 0 || l.running > 0 {
 			t.Errorf("lane %v has %d queues", k, len(l.queues))
+		}
+	}
+	for name, th := range f.things {
+		if strings.Contains(name, ":odd") && th.tags["team"] != "red" {
+			t.Errorf("%s lost the tags that were there: %v", name, th.tags)
 		}
 	}
 	if c["tagged"] == 0 {
