@@ -82,7 +82,9 @@ func (c *Call) Page(status int, header http.Header, body []byte) (tags map[strin
 	case next.Flag == "":
 		more = text(first(walk(answer, []string{next.Out})))
 	case text(first(walk(answer, []string{next.Flag}))) == "true":
-		more = last
+		if more = last; more == "" { // or these would count as all
+			return nil, "", fmt.Errorf("%s: there are more tags, but none to go on from", c.Read.Name)
+		}
 	}
 	return tags, more, nil
 }

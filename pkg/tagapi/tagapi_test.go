@@ -363,3 +363,14 @@ func TestResourceThatIsNotInTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+// Pages that go on from the last key need one: without it what was read so far is not all.
+func TestMoreTagsThanAPageWithoutAKey(t *testing.T) {
+	stream := lookup(t, "kinesis", "kinesis:AddTagsToStream")
+	if _, more, err := stream.Page(200, http.Header{}, []byte(`{"Tags":[{"Key":"a","Value":"b"}],"HasMoreTags":true}`)); more != "a" || err != nil {
+		t.Errorf("more %q, %v", more, err)
+	}
+	if tags, _, err := stream.Page(200, http.Header{}, []byte(`{"Tags":[],"HasMoreTags":true}`)); err == nil {
+		t.Errorf("tags %v as all that there are", tags)
+	}
+}
