@@ -13,6 +13,8 @@ const (
 	// createdFor is how long the event that we wrote for is remembered: an older one may become visible that much later.
 	createdFor = time.Hour
 	maxWritten = 10000
+	// insteadFor is how long a kind goes by its own call after TagResources refused it: that may have been an outage.
+	insteadFor = time.Hour
 )
 
 // memory is what this process learned of resources and kinds. Tagger.mu guards it.
@@ -21,7 +23,7 @@ type memory struct {
 	refused map[string]bool // kinds that TagResources gave no answer for, often enough
 	// worked are the calls that tagged a kind, and own those that tag kinds which TagResources refused.
 	worked  map[worked]bool
-	own     map[string]resource.TagAPI
+	own     map[string]instead
 	written map[resourceKey]writing
 }
 
@@ -29,6 +31,12 @@ type memory struct {
 type worked struct {
 	kind string
 	api  resource.TagAPI
+}
+
+// instead is a call that tagged a kind in TagResources' place.
+type instead struct {
+	api resource.TagAPI
+	at  time.Time // first
 }
 
 type writing struct {
@@ -39,7 +47,7 @@ type writing struct {
 }
 
 func newMemory() memory {
-	return memory{proven: map[string]bool{}, refused: map[string]bool{}, worked: map[worked]bool{}, own: map[string]resource.TagAPI{}, written: map[resourceKey]writing{}}
+	return memory{proven: map[string]bool{}, refused: map[string]bool{}, worked: map[worked]bool{}, own: map[string]instead{}, written: map[resourceKey]writing{}}
 }
 
 // form names the way a resource's ARN is built.
@@ -90,4 +98,5 @@ func (m *memory) createdSince(tk *task) bool {
 
 func (m *memory) forget(now time.Time) {
 	maps.DeleteFunc(m.written, func(_ resourceKey, w writing) bool { return now.Sub(w.at) > createdFor })
+	maps.DeleteFunc(m.own, func(_ string, i instead) bool { return now.Sub(i.at) > insteadFor })
 }

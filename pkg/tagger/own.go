@@ -158,7 +158,7 @@ func merged(existing map[string]string, write []resource.Tag, replaces string) [
 func (r *run) fallBack(tk *task, now time.Time) bool {
 	res := &tk.job.Resource
 	kind := form(*res)
-	if tk.abandoned || res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind] == "" || tk.job.Expand != resource.ExpandNone {
+	if tk.abandoned || res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind].api == "" || tk.job.Expand != resource.ExpandNone {
 		return false
 	}
 	if !slices.Contains(tk.refusedBy, res.TagAPI) {

@@ -281,6 +281,15 @@ func TestFallBackToTheOwnCall(t *testing.T) {
 				if n := f.count(resource.TagResources) - before; n != 0 {
 					t.Errorf("%d calls of TagResources for a kind that it refuses", n)
 				}
+				time.Sleep(insteadFor + time.Minute)
+				third := odd("c")
+				f.things["arn:aws:odd:eu-west-3:123456789012:c"].only = nil
+				w.submit(third)
+				time.Sleep(10 * time.Second)
+				w.want(third, "tagged")
+				if got := w.end(third).API; got != resource.TagResources {
+					t.Errorf("after an hour it was tagged by %s, though TagResources would have", got)
+				}
 			})
 		})
 	}

@@ -347,7 +347,7 @@ func (r *run) wrote(set []*task) {
 		r.memory.prove(tk.job.Resource)
 		r.memory.worked[worked{form(tk.job.Resource), r.lane.api}] = true
 		if slices.Contains(tk.refusedBy, resource.TagResources) {
-			r.memory.own[form(tk.job.Resource)] = r.lane.api
+			r.memory.own[form(tk.job.Resource)] = instead{r.lane.api, now}
 		}
 		r.memory.wrote(tk, now)
 		r.worked(tk, now)

@@ -108,7 +108,7 @@ func target(r resource.Resource) string {
 
 func (t *Tagger) newTask(j resource.Job, now time.Time) *task {
 	t.seq++
-	if api := t.memory.own[form(j.Resource)]; api != "" && j.Resource.TagAPI == resource.TagResources {
+	if api := t.memory.own[form(j.Resource)].api; api != "" && j.Resource.TagAPI == resource.TagResources {
 		j.Resource.TagAPI = api
 		if j.Resource.OwnCall() == nil {
 			j.Resource.TagAPI = resource.TagResources
