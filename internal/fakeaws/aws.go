@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -265,6 +266,9 @@ func (a *AWS) serve(ctx context.Context, req *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	ans := a.answer(c, fault)
+	if c.service == "dynamodb" { // which alone sends it
+		ans.header = map[string]string{"X-Amz-Crc32": strconv.FormatUint(uint64(crc32.ChecksumIEEE(ans.body)), 10)}
+	}
 	if err := a.sleep(ctx, a.latency()/2+fault.delay()); err != nil {
 		return answer{}, err
 	}
