@@ -317,7 +317,7 @@ func (c *crew) give(ctx context.Context, s *scope) {
 		}
 		saving, cancel := context.WithTimeout(last, saveGrace)
 		defer cancel()
-		if err := s.ledger.Save(saving); err != nil && !errors.Is(err, checkpoint.ErrFenced) {
+		if err := s.lastSave(saving); err != nil && !errors.Is(err, checkpoint.ErrFenced) {
 			s.log.Error("the last checkpoint of a Scope that is given back was not saved: some of it is read again", zap.Error(err))
 		}
 		c.drop(s)

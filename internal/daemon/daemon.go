@@ -263,7 +263,7 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 	var saves errgroup.Group
 	for _, s := range d.fleet.all() {
 		saves.Go(func() error {
-			err := s.ledger.Save(last)
+			err := s.lastSave(last)
 			switch {
 			case errors.Is(err, checkpoint.ErrFenced) && d.options.Leases != nil:
 				s.log.Warn("another replica has taken the Scope: it reads again what was not saved")

@@ -135,6 +135,25 @@ func (s *scope) saveNow(ctx context.Context) error {
 	}
 }
 
+// lastSaves is how often the last save of a Scope is tried at a table, together within saveGrace.
+const lastSaves = 8
+
+// lastSave saves the ledger when nothing comes after it. At a table what fails may work in a moment, and a save may be
+// repeated; a disk that is full stays so.
+func (s *scope) lastSave(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := s.ledger.Save(ctx)
+		if err == nil || errors.Is(err, checkpoint.ErrFenced) || s.daemon.options.Leases == nil || try == lastSaves {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+		}
+	}
+}
+
 // flushing is a Ledger that tells the tagger when a scan has ended, so that a batch does not wait for Jobs that won't come,
 // and that saves where a start has placed the marks: before that a fresh Scope has no promise, and a crash would begin anew.
 type flushing struct {
