@@ -222,6 +222,9 @@ func (s *FileStore) Load(ctx context.Context, scope event.Scope) (Loaded, error)
 	} else if err != nil {
 		return Loaded{}, fmt.Errorf("read the checkpoint: %w", err)
 	}
+	if s.readOnly && !slices.Contains(names, StatePart) {
+		names = append(names, StatePart) // a listing may pass by what is replaced meanwhile
+	}
 	slices.Sort(names)
 	var loaded Loaded
 	for _, name := range names {

@@ -157,3 +157,32 @@ func TestJoinSpansLosesNothing(t *testing.T) {
 		}
 	})
 }
+
+// What /proc/locks says of a file's lock.
+func TestLockHolder(t *testing.T) {
+	const table = `1: POSIX  ADVISORY  READ 10 08:01:77 128 128
+2: FLOCK  ADVISORY  WRITE 20 08:01:77 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 30 08:01:77 0 EOF
+3: FLOCK  ADVISORY  WRITE 40 00:2f:78 0 EOF
+4: FLOCK  ADVISORY  WRITE 0 08:01:79 0 EOF
+5: FLOCK
+`
+	const device = 8<<8 | 1
+	for _, c := range []struct {
+		name          string
+		device, inode uint64
+		last, want    int
+	}{
+		{"held", device, 77, 20, 20},
+		{"held by another than wrote its pid, in a container", device, 77, 1, 20},
+		{"another device, the holder's pid", device, 78, 40, 40},
+		{"another device, another pid", device, 78, 1, 0},
+		{"a holder that can't be seen", device, 79, 1, 0},
+		{"not held", device, 80, 20, 0},
+		{"another inode that ends so", device, 7, 20, 0},
+	} {
+		if got := lockHolder(table, c.device, c.inode, c.last); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
