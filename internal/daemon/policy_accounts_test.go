@@ -160,3 +160,60 @@ func TestPoliciesOfManyRoles(t *testing.T) {
 		t.Errorf("%d roles in %d documents, want %d in ten at most", len(roles), len(own), n)
 	}
 }
+
+// Who keeps checkpoints in a table needs that table and what the store calls, and the roles nothing of it.
+func TestPoliciesOfATable(t *testing.T) {
+	const narrow = `services: [ec2], filters: ['event.name == "CreateVolume"']`
+	calls := []string{
+		"dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:Query", "dynamodb:UpdateItem",
+	}
+	for _, tt := range []struct {
+		name, more, region string
+		tables             []string // nil: no statement
+	}{
+		{"files", "", "eu-west-1", nil},
+		{"in the environment's Region", "checkpoint: {dynamodb: {}}", "eu-west-1", []string{"arn:aws:dynamodb:eu-west-1:*:table/autotagd"}},
+		{"in one of its own", "checkpoint: {dynamodb: {table: a.b-c_d, region: us-east-2}}", "eu-west-1", []string{"arn:aws:dynamodb:us-east-2:*:table/a.b-c_d"}},
+		{"in a Region that is not known here", "checkpoint: {dynamodb: {}}", "", []string{"arn:aws:dynamodb:*:*:table/autotagd"}},
+		{"in China", "checkpoint: {dynamodb: {}}", "cn-north-1", []string{"arn:aws-cn:dynamodb:cn-north-1:*:table/autotagd"}},
+		{
+			"in the partition of the roles", "checkpoint: {dynamodb: {}}, accounts: [{role_arn: arn:aws-us-gov:iam::444455556666:role/x}]", "us-gov-west-1",
+			[]string{"arn:aws-us-gov:dynamodb:us-gov-west-1:*:table/autotagd"},
+		},
+		{
+			"an organization", "checkpoint: {dynamodb: {}}, accounts: [{organization: {}}]", "eu-west-1",
+			[]string{"arn:aws:dynamodb:eu-west-1:*:table/autotagd"},
+		},
+		{"a dry run", "checkpoint: {dynamodb: {}}, dry_run: true", "eu-west-1", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			own, role := policiesOf(t, "{"+strings.TrimSuffix(narrow+", "+tt.more, ", ")+"}", tt.region)
+			var actions, tables []string
+			for _, p := range own {
+				for _, s := range p.Statement {
+					if strings.HasPrefix(s.Action[0], "dynamodb:") {
+						actions, tables = append(actions, s.Action...), append(tables, s.Resource...)
+					}
+				}
+			}
+			want := calls
+			if tt.tables == nil {
+				want = nil
+			}
+			if diff := cmp.Diff(want, actions); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.tables, tables); diff != "" {
+				t.Error(diff)
+			}
+			if strings.Contains(tt.more, "accounts") && len(role) == 0 {
+				t.Error("no policy for the role")
+			}
+			for _, a := range actionsOf(t, role) {
+				if strings.HasPrefix(a, "dynamodb:") {
+					t.Errorf("the role may %s", a)
+				}
+			}
+		})
+	}
+}

@@ -71,7 +71,7 @@ func policies(t *testing.T, yaml, region string, tables ...string) []Policy {
 
 var (
 	actionForm   = regexp.MustCompile(`^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$`)
-	resourceForm = regexp.MustCompile(`^(\*|arn:aws[a-z-]*:[a-z0-9-]+:\*?:\*?:(/tags|[a-z0-9-]*)(/?\*)+|arn:aws[a-z-]*:iam::(\*|\d{12}):role/[\w+=,.@/-]+)$`)
+	resourceForm = regexp.MustCompile(`^(\*|arn:aws[a-z-]*:[a-z0-9-]+:\*?:\*?:(/tags|[a-z0-9-]*)(/?\*)+|arn:aws[a-z-]*:iam::(\*|\d{12}):role/[\w+=,.@/-]+|arn:aws[a-z-]*:dynamodb:(\*|[a-z0-9-]+):\*:table/[\w.-]{3,255})$`)
 	sidForm      = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 )
 
