@@ -96,6 +96,6 @@ Try it on your account:    autotagd run --dry-run --once`,
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
-	root.AddCommand(newRun(env), newDemo(env), newExplain(env), newCheck(env), newCatalog(env), newPolicy(env), newHealth(env), newVersion(env))
+	root.AddCommand(newRun(env), newDemo(env), newExplain(env), newCheck(env), newCatalog(env), newPolicy(env), newStatus(env), newHealth(env), newVersion(env))
 	return root
 }

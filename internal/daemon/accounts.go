@@ -43,6 +43,20 @@ type unit struct {
 	accounts     []*awsclient.Account // as last read
 }
 
+// Scopes reads which Scopes cfg makes a daemon work in now, sorted. It may return some beside an error, which says what could
+// not be read.
+func Scopes(ctx context.Context, cfg *config.Config, clients *awsclient.Clients) ([]event.Scope, error) {
+	own, err := clients.Account(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAccounts(cfg, clients, own)
+	if err != nil {
+		return nil, err
+	}
+	return a.scopes(ctx)
+}
+
 // newAccounts makes the accounts that the configuration names. It makes no call.
 func newAccounts(cfg *config.Config, clients *awsclient.Clients, own *awsclient.Account) (*accounts, error) {
 	a := &accounts{
