@@ -9,7 +9,7 @@ import (
 	"github.com/autotagd/autotagd/test/moto"
 )
 
-const tableYAML = "{global_region: off, checkpoint: {dynamodb: {table: marks, lease: 3s}}, web: {listen: '127.0.0.1:0'}}"
+const tableYAML = "{global_region: off, poll: {interval: 1s}, checkpoint: {dynamodb: {table: marks, lease: 3s}}, web: {listen: '127.0.0.1:0'}}"
 
 // tableEnvironment is what a child needs whose checkpoints are in a table at url.
 func tableEnvironment(url string) []string {

@@ -170,7 +170,7 @@ func TestStatusOfDamage(t *testing.T) {
 func TestStatusBesideADaemon(t *testing.T) {
 	t.Parallel()
 	cloud := fakeaws.New(fakeaws.Config{})
-	env := environmentOf(t, cloud, t.TempDir())
+	env := append(environmentOf(t, cloud, t.TempDir()), "AUTOTAGD_CONFIG_YAML={global_region: off, poll: {interval: 1s}, web: {listen: '127.0.0.1:0'}}")
 	daemon := start(t, env, "run")
 	var code int
 	var stdout, stderr string

@@ -186,3 +186,30 @@ func TestLockHolder(t *testing.T) {
 		}
 	}
 }
+
+// hiding is a disk whose listings pass by the state, as one may that is replaced meanwhile.
+type hiding struct{ osDisk }
+
+func (h hiding) ReadDir(dir string) ([]string, error) {
+	names, err := h.osDisk.ReadDir(dir)
+	return slices.DeleteFunc(names, func(name string) bool { return name == StatePart }), err
+}
+
+// Who looks beside the holder takes no Scope for one that was never saved.
+func TestReadOnlyFindsAStateThatIsBeingReplaced(t *testing.T) {
+	dir := t.TempDir()
+	scope := event.Scope{AccountID: "123456789012", Region: "eu-west-1"}
+	s, err := OpenFileStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Swap(t.Context(), scope, "", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	looking := NewFileStore(hiding{}, dir)
+	looking.readOnly = true
+	if l, err := looking.Load(t.Context(), scope); err != nil || l.Version == "" {
+		t.Errorf("Load = %+v, %v", l, err)
+	}
+}
