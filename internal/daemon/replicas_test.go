@@ -190,3 +190,38 @@ func TestAReplicaThatStoodStill(t *testing.T) {
 		a.stop()
 	})
 }
+
+// What leases cost while nothing changes, each replica: docs/dynamodb.md says it.
+func TestALeaseCosts360BeatsAnHour(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := organization(t, 1, 3)
+		a, _ := w.replica("a")
+		b, _ := w.replica("b")
+		time.Sleep(10 * time.Minute)
+		count := func() map[string]int {
+			n := map[string]int{}
+			for _, op := range []string{"Query", "BatchGetItem", "DeleteItem"} {
+				n[op] = len(w.cloud.Calls(op))
+			}
+			for _, write := range w.cloud.TableWrites(w.cloud.Scope(), "autotagd") {
+				if write.Hash == "#replica" {
+					n["beats"]++
+					n["units"] += write.Units()
+				}
+			}
+			return n
+		}
+		before := count()
+		time.Sleep(time.Hour)
+		after := count()
+		w.shares(a, b)
+		a.stop()
+		b.stop()
+		for what, want := range map[string]int{"beats": 2 * 360, "units": 2 * 360, "Query": 2 * 360, "BatchGetItem": 0, "DeleteItem": 0} {
+			if got := after[what] - before[what]; got > want+2 || got < want*9/10 {
+				t.Errorf("%s: %d in an hour of two replicas, want %d", what, got, want)
+			}
+		}
+	})
+}

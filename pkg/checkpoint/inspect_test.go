@@ -89,7 +89,7 @@ func TestInspectBesideItsHolder(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		for n := range 200 {
+		for n := range 100 {
 			id := fmt.Sprint("e", n)
 			l.Begin(event.Live, id, at(n*60))
 			j := job(id, n*60, n)
