@@ -93,6 +93,7 @@ type Daemon struct {
 	wanted      []event.Scope // at the start
 	accountsErr error         // what of it could not be read
 	tagger      *tagger.Tagger
+	names       poller.Names // shared by all Scopes
 }
 
 // NewPlanner builds what decides about Records from a checked Config and what OpenDirectory made of it.
@@ -346,6 +347,10 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	if d.accountsErr != nil {
 		d.log.Error("not all accounts could be read; the others go on", zap.Error(d.accountsErr))
 	}
+	d.names = poller.Names{
+		Catalog: d.planner.Catalog.Names(cfg.Services), Common: d.planner.Catalog.Common(commonNames), Observe: d.unknown.observe,
+		Known: func(source, name string) bool { return d.planner.Catalog.KnownOf(cfg.Services, source, name) },
+	}
 	var attempt time.Duration
 	if d.options.Once {
 		attempt = cfg.Tagging.BatchWait + oneShot
@@ -384,14 +389,7 @@ func (d *Daemon) open(ctx context.Context, id event.Scope, since time.Time) (*sc
 	s.poller = poller.New(poller.Options{
 		Scope: id, Client: client, Sink: s,
 		Ledger: flushing{ledger, s},
-		Names: poller.Names{
-			Catalog: d.planner.Catalog.Names(cfg.Services),
-			Common:  d.planner.Catalog.Common(commonNames),
-			Known: func(source, name string) bool {
-				return d.planner.Catalog.KnownOf(cfg.Services, source, name)
-			},
-			Observe: d.unknown.observe,
-		},
+		Names:  d.names,
 		Config: poller.Config{
 			Interval: cfg.Poll.Interval, SweepInterval: cfg.Poll.SweepInterval, Lookback: cfg.Poll.Lookback,
 			Rate: cfg.Poll.Rate, Start: cfg.Poll.Start, Since: since,

@@ -100,7 +100,7 @@ func (p *Poller) take(c *call, records []Event, now time.Time) ([]Event, page) {
 		}
 		pg.creates++
 		pg.seen[e.Name] = latest(pg.seen[e.Name], e.Time)
-		if !p.catalog[e.Name] {
+		if !p.catalog.has(e.Name) {
 			pg.spelled = append(pg.spelled, e.Name)
 		}
 		if c.pass.survey {

@@ -8,7 +8,7 @@ import (
 
 // names are the event names that readings by name ask for. The reader owns it.
 type names struct {
-	catalog map[string]bool // read only: pages in flight look into it
+	catalog sortedNames // read only: pages in flight look into it, and other Scopes' share it
 	common  []string
 	sorted  []string // the catalog's and the spellings seen
 	added   map[string]bool
@@ -17,15 +17,32 @@ type names struct {
 // mostSpellings bounds what a Scope's records can add.
 const mostSpellings = 500
 
-func newNames(catalog, common []string) names {
-	n := names{catalog: make(map[string]bool, len(catalog)), sorted: slices.Clone(catalog), added: map[string]bool{}}
-	slices.Sort(n.sorted)
-	n.sorted = slices.Compact(n.sorted)
-	for _, name := range n.sorted {
-		n.catalog[name] = true
+// sortedNames has none twice. There are thousands: a map of them for each of 1,700 Scopes would take 200 MB.
+type sortedNames []string
+
+func (s sortedNames) has(name string) bool {
+	_, found := slices.BinarySearch(s, name)
+	return found
+}
+
+// ascending reports whether names is sorted and has none twice.
+func ascending(names []string) bool {
+	for i := 1; i < len(names); i++ {
+		if names[i-1] >= names[i] {
+			return false
+		}
 	}
+	return true
+}
+
+// newNames keeps catalog itself if it is sorted and has none twice.
+func newNames(catalog, common []string) names {
+	if !ascending(catalog) {
+		catalog = slices.Compact(slices.Sorted(slices.Values(catalog)))
+	}
+	n := names{catalog: catalog, sorted: catalog, added: map[string]bool{}}
 	for _, name := range common {
-		if n.catalog[name] {
+		if n.catalog.has(name) {
 			n.common = append(n.common, name)
 		}
 	}
@@ -39,7 +56,7 @@ func (n *names) count() int { return len(n.sorted) }
 
 // add takes in a spelling; false when it is known, or when there are too many.
 func (n *names) add(name string) bool {
-	if n.catalog[name] || n.added[name] || len(n.added) >= mostSpellings {
+	if n.catalog.has(name) || n.added[name] || len(n.added) >= mostSpellings {
 		return false
 	}
 	n.added[name] = true
@@ -55,7 +72,7 @@ func (n *names) spellings() []string { return slices.Sorted(maps.Keys(n.added)) 
 func (n *names) lively(seen map[string]time.Time, now time.Time) []string {
 	out := slices.Clone(n.common)
 	for name, t := range seen {
-		if now.Sub(t) < livelyFor && (n.catalog[name] || n.added[name]) {
+		if now.Sub(t) < livelyFor && (n.catalog.has(name) || n.added[name]) {
 			out = append(out, name)
 		}
 	}

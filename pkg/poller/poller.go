@@ -58,7 +58,8 @@ type Event struct {
 
 // Names says which events are wanted.
 type Names struct {
-	// Catalog is every event name, in every spelling, that a reading by name must ask for.
+	// Catalog is every event name, in every spelling, that a reading by name must ask for. Pollers share it if it is sorted and
+	// has none twice: nobody may change it any more.
 	Catalog []string
 	// Common are the commonest of them: a head scan by name always asks for these.
 	Common []string
@@ -97,8 +98,8 @@ type Poller struct {
 	metrics *metrics
 	clock   *clock
 	limiter *rate.Limiter
-	reader  *reader         // of the goroutine of Run
-	catalog map[string]bool // read only
+	reader  *reader     // of the goroutine of Run
+	catalog sortedNames // read only
 
 	failures int // in a row; of the goroutine of Run
 
