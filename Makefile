@@ -24,6 +24,7 @@ TESTFLAGS = $(RACE) -shuffle=on -timeout=10m
 ARGS ?=
 FUZZTIME ?= 10s
 BENCHCOUNT ?= 1
+SCALETIME ?= 5m
 
 .PHONY: help
 help: ## list the targets
@@ -85,6 +86,10 @@ slow: needs-race needs-moto needs-dynalite
 bench: ## every benchmark: of polling, of tagging, of a start, and of the parts
 	@dirs=$$(git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	set -x; $(GO) test -run='^$$' -bench=. -benchmem -count=$(BENCHCOUNT) -timeout=30m $(or $(ARGS),$$dirs)
+
+.PHONY: bench-scale
+bench-scale: ## one process over 1,700 Scopes, for SCALETIME (5m) after all were begun: fails where it takes more than it may
+	AUTOTAGD_SCALE=$(SCALETIME) $(GO) test -run='^TestScale$$' -count=1 -timeout=2h ./cmd/autotagd -v
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

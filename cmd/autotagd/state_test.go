@@ -134,15 +134,21 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// residentMiB is the resident set of a process, from /proc.
+// residentMiB is the resident set of a process.
 func residentMiB(t testing.TB, pid int) float64 {
+	t.Helper()
+	return memoryMiB(t, pid, "VmRSS:")
+}
+
+// memoryMiB is a line of /proc/PID/status.
+func memoryMiB(t testing.TB, pid int, name string) float64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Skipf("no /proc on this system: %v", err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kib, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
 			if err != nil {
 				t.Fatal(err)
@@ -150,6 +156,6 @@ func residentMiB(t testing.TB, pid int) float64 {
 			return float64(kib) / 1024
 		}
 	}
-	t.Fatal("no VmRSS")
+	t.Fatalf("no %s", name)
 	return 0
 }
