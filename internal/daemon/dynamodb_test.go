@@ -23,6 +23,7 @@ import (
 // plug is the way to AWS of one life. Once it is pulled no request arrives and no answer comes back.
 type plug struct {
 	client *fakeaws.Client
+	key    string // the access key of the table's calls; "": the tests' own
 	pulled atomic.Bool
 }
 
@@ -40,9 +41,12 @@ func (p *plug) Do(r *http.Request) (*http.Response, error) {
 // table is the world's table, as a life sees it that has a way to AWS of its own.
 func (w *world) table(h aws.HTTPClient) checkpoint.Table {
 	w.t.Helper()
-	region := w.cloud.Scope().Region
+	region, key := w.cloud.Scope().Region, "AKIATEST"
+	if p, ok := h.(*plug); ok && p.key != "" {
+		key = p.key
+	}
 	clients, err := awsclient.FromConfig(aws.Config{
-		Region: region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
+		Region: region, Credentials: credentials.NewStaticCredentialsProvider(key, "secret", ""),
 	}, awsclient.Options{Version: "test", Log: zap.New(w.core), HTTP: h})
 	if err != nil {
 		w.t.Fatal(err)

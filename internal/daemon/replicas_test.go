@@ -45,7 +45,7 @@ func organization(t *testing.T, seed uint64, accounts int) *world {
 // replica begins a life that shares the table with others, by a way to AWS of its own.
 func (w *world) replica(name string) (*running, *plug) {
 	w.t.Helper()
-	p := &plug{client: w.cloud.HTTPClient()}
+	p := &plug{client: w.cloud.HTTPClient(), key: "AKIA" + name}
 	clients, err := awsclient.FromConfig(aws.Config{
 		Region: w.cloud.Scope().Region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
 	}, awsclient.Options{Version: "test", Log: zap.New(w.core), HTTP: p})
@@ -128,22 +128,33 @@ func TestReplicasShareTheScopes(t *testing.T) {
 	})
 }
 
-// holdersAlone fails the test if a state was written by a replica that did not own it at that moment, by the table's own word;
-// or if one that has ended is still taken for alive.
+// holdersAlone fails the test if a state was saved or released by a replica that did not own it at that moment, by the table's
+// own word; or if one that has ended is still taken for alive.
 func (w *world) holdersAlone(ended ...string) {
 	w.t.Helper()
-	owner, states := map[string]string{}, 0
+	type state struct{ owner, version string }
+	states, saves := map[string]state{}, 0
 	for _, write := range w.cloud.TableWrites(w.cloud.Scope(), "autotagd") {
 		if write.Sort != checkpoint.StatePart || write.Refused {
 			continue
 		}
-		states++
-		if was := owner[write.Hash]; write.Attributes["version"] != "" && write.Attributes["owner"] != was && was != "" && write.Op == "PutItem" {
-			w.t.Errorf("%s: %s wrote what %s owns", write.Hash, write.Attributes["owner"], was)
+		was, is := states[write.Hash], state{write.Attributes["owner"], write.Attributes["version"]}
+		states[write.Hash] = is
+		writer := strings.TrimPrefix(write.AccessKey, "AKIA")
+		switch {
+		case is.version != was.version:
+			if saves++; was.owner != writer || is.owner != writer {
+				w.t.Errorf("%s: %s saved what %q owns", write.Hash, writer, was.owner)
+			}
+		case is.owner == "":
+			if was.owner != "" && was.owner != writer {
+				w.t.Errorf("%s: %s released what %s owns", write.Hash, writer, was.owner)
+			}
+		case is.owner != writer:
+			w.t.Errorf("%s: %s made %s the owner", write.Hash, writer, is.owner)
 		}
-		owner[write.Hash] = write.Attributes["owner"]
 	}
-	if states == 0 {
+	if saves == 0 {
 		w.t.Error("no state was ever written")
 	}
 	for _, item := range w.cloud.TableItems(w.cloud.Scope(), "autotagd") {
