@@ -148,7 +148,11 @@ func (r *run) one(tk *task, c class, text string) {
 			r.fail(tk, resource.Invalid, text, now.Add(notFoundDelay), now)
 			return
 		}
-		if r.fallBack(tk, now) {
+		if r.fallBack(tk, c, now) {
+			return
+		}
+		if r.comeBack(tk, now) {
+			r.fail(tk, resource.Invalid, text, next, now)
 			return
 		}
 		reason := resource.Invalid
@@ -158,7 +162,7 @@ func (r *run) one(tk *task, c class, text string) {
 		r.decide(tk, r.outcome(tk, resource.Missed, reason, cut(text)))
 	case classNotFound:
 		if r.ripe(tk, now) {
-			if r.fallBack(tk, now) {
+			if r.fallBack(tk, c, now) {
 				return
 			}
 			if r.doubtful(tk) {
@@ -174,7 +178,7 @@ func (r *run) one(tk *task, c class, text string) {
 			tk.unansweredAt = now
 		}
 		tk.unanswered++
-		if tk.unanswered > 1 && r.fallBack(tk, now) {
+		if tk.unanswered > 1 && r.fallBack(tk, c, now) {
 			return
 		}
 		kind := form(tk.job.Resource)
@@ -189,7 +193,8 @@ func (r *run) one(tk *task, c class, text string) {
 		// The owning service's answer, handed through: its other resources do no better.
 		r.fail(tk, reasonOf(c), text, r.trouble(tk.group, now), now)
 	case classRefused:
-		if !r.fallBack(tk, now) {
+		if !r.fallBack(tk, c, now) {
+			r.comeBack(tk, now)
 			r.fail(tk, reasonOf(c), text, next, now)
 		}
 	case classDenied:

@@ -154,8 +154,9 @@ func merged(existing map[string]string, write []resource.Tag, replaces string) [
 }
 
 // fallBack has another of the service's own calls tag a resource, of a kind that the call before is none for by the look of
-// it. It reports false when there is none left, or when that call tagged such a resource before. The caller holds the lock.
-func (r *run) fallBack(tk *task, now time.Time) bool {
+// it: c is its answer. It reports false when there is none left, or when that call tagged such a resource before. The caller
+// holds the lock.
+func (r *run) fallBack(tk *task, c class, now time.Time) bool {
 	res := &tk.job.Resource
 	kind := form(*res)
 	if tk.abandoned || res.TagAPI == resource.EC2CreateTags || r.memory.worked[worked{kind, res.TagAPI}] && r.memory.own[kind].api == "" || tk.job.Expand != resource.ExpandNone {
@@ -170,6 +171,9 @@ func (r *run) fallBack(tk *task, now time.Time) bool {
 	}
 	r.opts.Log.Debug("another call tags it, perhaps", zap.String("resource", target(*res)),
 		zap.String("refused_by", string(res.TagAPI)), zap.String("api", string(res.Own[next].API)))
+	if res.TagAPI == resource.TagResources {
+		tk.doubted = c == classUnanswered || c == classRefused
+	}
 	res.TagAPI = res.Own[next].API
 	tk.unanswered = 0
 	r.regroup(tk, now)
@@ -177,13 +181,15 @@ func (r *run) fallBack(tk *task, now time.Time) bool {
 	return true
 }
 
-// comeBack has a task that fell back wait for TagResources again, where the call that it fell back to is denied: what sent it
-// there may have been an outage. The next attempt tries both. The caller holds the lock.
-func (r *run) comeBack(tk *task, now time.Time) {
-	if tk.abandoned || !slices.Contains(tk.refusedBy, resource.TagResources) {
-		return
+// comeBack has a task that fell back wait for TagResources again, where the call that it fell back to does no better: what
+// sent it there may have been an outage. The next attempt tries both. It reports false where TagResources was clear about the
+// resource. The caller holds the lock.
+func (r *run) comeBack(tk *task, now time.Time) bool {
+	if tk.abandoned || !tk.doubted || !slices.Contains(tk.refusedBy, resource.TagResources) {
+		return false
 	}
 	tk.job.Resource.TagAPI, tk.refusedBy = resource.TagResources, nil
 	tk.unanswered, tk.unansweredAt = 1, now // once more is enough
 	r.regroup(tk, now)
+	return true
 }

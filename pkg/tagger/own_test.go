@@ -295,6 +295,41 @@ func TestFallBackToTheOwnCall(t *testing.T) {
 	}
 }
 
+// An outage of TagResources looks as if it were none for the kind. Where the own call does no better, that is not the last word.
+func TestBackFromAFallBackThatDoesNoBetter(t *testing.T) {
+	for _, answer := range []string{"UnknownOperationException", "ValidationException", "SomethingNewException", "AccessDeniedException"} {
+		t.Run(answer, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				f := newFake(t)
+				var outage atomic.Bool
+				outage.Store(true)
+				f.before = func(c fakeCall) error {
+					switch {
+					case c.api == "odd:TagThing":
+						return apiError(answer, "no")
+					case c.api == resource.TagResources && outage.Load():
+						return apiError("UnknownOperationException", "no")
+					}
+					return nil
+				}
+				w := start(t, f, nil)
+				arn := "arn:aws:odd:eu-west-3:123456789012:a"
+				f.make(arn)
+				j := arnJob(arn, "ann")
+				j.Resource.Own = []resource.Call{own("odd:TagThing", arn)}
+				w.submit(j)
+				time.Sleep(20 * time.Minute)
+				outage.Store(false)
+				time.Sleep(40 * time.Minute)
+				w.want(j, "tagged")
+				if got := w.end(j).API; got != resource.TagResources {
+					t.Errorf("ended by %s", got)
+				}
+			})
+		})
+	}
+}
+
 // A kind with several own calls is tried by each.
 func TestFallBackFromOneOwnCallToTheNext(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -31,6 +31,7 @@ type task struct {
 	unanswered    int // attempts that TagResources had no answer for, and since when
 	unansweredAt  time.Time
 	refusedBy     []resource.TagAPI // calls that this kind of resource is none for
+	doubted       bool              // that TagResources refused it by its kind: its answer may have been an outage's
 	retried       bool              // travels with others that failed before, so as not to spoil a fresh batch
 	alone         bool              // travels alone, to find out
 	probe         bool              // its success sets all that wait free
