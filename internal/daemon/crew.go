@@ -96,6 +96,9 @@ func (c *crew) run(ctx context.Context) error {
 		if more {
 			wait = min(busyTurn, turn)
 		}
+		if n, first := c.failing(time.Now()); n > 0 {
+			wait = min(wait, time.Until(first))
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -154,12 +157,28 @@ func (c *crew) turn(ctx context.Context) (more bool, err error) {
 		}
 		return over > 1, nil
 	}
-	if len(c.mine) < share {
-		more, err = c.take(ctx, share-len(c.mine), now)
-		more = more || len(c.mine) < share // what failed may work soon
+	// One that waits to be tried again is nobody else's either: to look for another each second would cost a read a Scope.
+	failing, _ := c.failing(now)
+	if n := share - len(c.mine) - failing; n > 0 {
+		more, err = c.take(ctx, n, now)
+		failing, _ = c.failing(now)
+		more = more || len(c.mine)+failing < share
 	}
 	c.releaseStrays(ctx)
 	return more, err
+}
+
+// failing counts the Scopes that could not be begun and wait to be tried again, and says when the first of them is.
+func (c *crew) failing(now time.Time) (n int, first time.Time) {
+	for id, f := range c.failed {
+		if !now.Before(f.again) || c.mine[id] != nil {
+			continue
+		}
+		if n++; n == 1 || f.again.Before(first) {
+			first = f.again
+		}
+	}
+	return n, first
 }
 
 // given is a Scope that has been given back; stray if the table may not say so yet.
@@ -224,6 +243,10 @@ func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err e
 			if ctx.Err() == nil {
 				c.log.Error("who holds which Scope cannot be read", zap.Error(err))
 			}
+			return true, nil
+		}
+		// Only now: one that has begun and claimed since we looked is an owner that is at work.
+		if now = time.Now(); !c.look(ctx, now) {
 			return true, nil
 		}
 		free = slices.DeleteFunc(free, func(id event.Scope) bool { return !c.rota.free(owners[id].Replica, now) })

@@ -25,14 +25,17 @@ type plug struct {
 	client *fakeaws.Client
 	key    string // the access key of the table's calls; "": the tests' own
 	pulled atomic.Bool
+	// apart is set while nothing gets through to DynamoDB, and nothing from there.
+	apart atomic.Bool
 }
 
 func (p *plug) Do(r *http.Request) (*http.Response, error) {
-	if p.pulled.Load() {
+	table := strings.HasPrefix(r.URL.Host, "dynamodb.")
+	if p.pulled.Load() || table && p.apart.Load() {
 		return nil, errors.New("the plug is pulled")
 	}
 	out, err := p.client.Do(r)
-	if p.pulled.Load() {
+	if p.pulled.Load() || table && p.apart.Load() {
 		return nil, errors.New("the plug is pulled")
 	}
 	return out, err
@@ -84,12 +87,9 @@ func TestReplicasThatEndAtAnyMoment(t *testing.T) {
 		busy := faults
 		busy.Partial = 0.1
 		w.cloud.SetFaults("", busy)
+		w.cloud.SetFaults("Query", fakeaws.Faults{}) // a start that cannot read its State ends, for whoever runs it to try again
 		life := func(h aws.HTTPClient, replica string) *running {
-			w.cloud.SetFaults("Query", fakeaws.Faults{}) // a start that cannot read its State ends, for whoever runs it to try again
-			defer w.cloud.SetFaults("Query", busy)
-			r := w.start(func(o *Options) { o.Store = w.claimed(h, replica) })
-			time.Sleep(5 * time.Second)
-			return r
+			return w.start(func(o *Options) { o.Store = w.claimed(h, replica) })
 		}
 		working, stopWork := context.WithCancel(t.Context())
 		worked := make(chan error, 1)

@@ -81,13 +81,13 @@ func (c *crew) claimFree(ctx context.Context) ([]event.Scope, error) {
 	var mine []event.Scope
 	left := c.wanted
 	for watched := false; ; watched = true {
-		now := time.Now()
-		if !c.look(ctx, now) {
-			return mine, errors.New("the other replicas' leases cannot be read")
-		}
 		owners, err := c.leases.Owners(ctx, left)
 		if err != nil {
 			return mine, err
+		}
+		now := time.Now() // after the owners, as crew.take has it
+		if !c.look(ctx, now) {
+			return mine, errors.New("the other replicas' leases cannot be read")
 		}
 		var others []event.Scope
 		for _, id := range left {

@@ -70,12 +70,24 @@ func (w *world) shares(lives ...*running) {
 	}
 	for _, s := range w.cloud.Scopes() {
 		if holders[s] != 1 {
-			w.t.Errorf("%s is held by %d replicas", s, holders[s])
+			w.t.Errorf("%s is held by %d replicas\n\t%s", s, holders[s], strings.Join(w.about(s), "\n\t"))
 		}
 	}
 	if slices.Max(counts)-slices.Min(counts) > 1 {
 		w.t.Errorf("the replicas hold %v Scopes", counts)
 	}
+}
+
+// about returns the last lines that were logged of a Scope, or of the leases.
+func (w *world) about(s event.Scope) []string {
+	var out []string
+	for _, e := range w.logs.All() {
+		m := e.ContextMap()
+		if m["scope"] == s.String() || m["region"] == s.Region && m["account_id"] == s.AccountID && e.Level > zap.InfoLevel || e.Level == zap.ErrorLevel && m["scope"] == nil {
+			out = append(out, fmt.Sprint(e.Time.Format(time.TimeOnly), " ", e.Message, " ", m["wait"], " ", m["error"]))
+		}
+	}
+	return out[max(0, len(out)-30):]
 }
 
 // Invariant 5, and 1 with it: replicas die, hang, come and go, under a workload with faults. Every Scope has one holder, soon
