@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/autotagd/autotagd/internal/awsclient"
 	"github.com/autotagd/autotagd/pkg/catalog"
@@ -88,6 +89,8 @@ type Daemon struct {
 	checkpointMetrics *checkpoint.Metrics
 	pollerMetrics     *poller.Metrics
 
+	limiters map[event.Scope]*rate.Limiter // of whoever opens Scopes
+
 	// Set by prepare, before anything runs.
 	accounts    *accounts
 	wanted      []event.Scope // at the start
@@ -124,6 +127,7 @@ func New(o Options, planner *Planner) *Daemon {
 		metrics:  newMetrics(reg, o.Version, o.Commit, runtime.Version()),
 		outcomes: newOutcomeLog(o.Log),
 		store:    o.Store,
+		limiters: map[event.Scope]*rate.Limiter{},
 
 		checkpointMetrics: checkpoint.NewMetrics(reg),
 		pollerMetrics:     poller.NewMetrics(reg),
@@ -394,9 +398,18 @@ func (d *Daemon) open(ctx context.Context, id event.Scope, since time.Time) (*sc
 			Interval: cfg.Poll.Interval, SweepInterval: cfg.Poll.SweepInterval, Lookback: cfg.Poll.Lookback,
 			Rate: cfg.Poll.Rate, Start: cfg.Poll.Start, Since: since,
 		},
+		Limiter: d.limiter(id),
 		Metrics: d.pollerMetrics, Log: d.log,
 	})
 	return s, nil
+}
+
+// limiter is the Scope's rate in this process: a Scope that is begun again a moment after it was lost has no second one.
+func (d *Daemon) limiter(id event.Scope) *rate.Limiter {
+	if d.limiters[id] == nil {
+		d.limiters[id] = poller.NewLimiter(d.options.Config.Poll.Rate)
+	}
+	return d.limiters[id]
 }
 
 // regionNames returns the Regions of Scopes, sorted, none twice.

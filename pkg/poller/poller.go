@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -80,14 +81,16 @@ type Config struct {
 	Since         time.Time // add the time from here on to the backlog; zero: none
 }
 
-// Options are what a Poller needs. All but Log are required.
+// Options are what a Poller needs. All but Limiter and Log are required.
 type Options struct {
-	Scope   event.Scope
-	Client  LookupEventsAPI
-	Ledger  Ledger
-	Sink    Sink
-	Names   Names
-	Config  Config
+	Scope  event.Scope
+	Client LookupEventsAPI
+	Ledger Ledger
+	Sink   Sink
+	Names  Names
+	Config Config
+	// Limiter, if set, is the Scope's rate that an earlier Poller kept to: see NewLimiter.
+	Limiter *rate.Limiter
 	Metrics *Metrics
 	Log     *zap.Logger
 }
@@ -129,7 +132,7 @@ func New(o Options) *Poller {
 		Options: o,
 		metrics: m,
 		clock:   newClock(),
-		limiter: rate.NewLimiter(rate.Limit(c.Rate), 1),
+		limiter: cmp.Or(o.Limiter, NewLimiter(c.Rate)),
 		catalog: n.catalog,
 		reader:  &reader{cfg: c, ledger: o.Ledger, names: n, metrics: m, log: o.Log},
 
@@ -137,6 +140,9 @@ func New(o Options) *Poller {
 		began:    map[*call]time.Time{},
 	}
 }
+
+// NewLimiter returns what keeps to perSecond LookupEvents attempts, evenly spaced.
+func NewLimiter(perSecond float64) *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), 1) }
 
 // Run reads until ctx ends, and then returns nil. An error of AWS never ends it; one of the Ledger or the Sink does.
 // It leaves no goroutine behind. It may be called once.
