@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -57,6 +58,8 @@ type Config struct {
 	Retention time.Duration
 	// ClockOffset is how far AWS's clock is ahead of time.Now: minus that is how wrong our host's clock is.
 	ClockOffset time.Duration
+	// Showings has LookupEvents remember when it showed what: see Shown.
+	Showings bool
 	// Limits replaces the request rates of operations, by name.
 	Limits map[string]Limit
 	// Caller is the ARN that GetCallerIdentity gives for the first account; "" means a role called autotagd.
@@ -117,7 +120,9 @@ type AWS struct {
 	buckets  map[bucketKey]*rate.Limiter
 	calls    []Call
 	faults   map[string]Faults
+	ahead    atomic.Int64 // nanoseconds, beside cfg.ClockOffset
 	scripted []*script
+	shown    map[string][]time.Time // by event id, if cfg.Showings
 	denied   map[denial]bool
 	arnFails map[string]*arnFault
 	hideIDs  bool
@@ -168,6 +173,7 @@ func New(cfg Config) *AWS {
 		whos:     make(map[Who]*Who),
 		buckets:  make(map[bucketKey]*rate.Limiter),
 		faults:   make(map[string]Faults),
+		shown:    make(map[string][]time.Time),
 		denied:   make(map[denial]bool),
 		arnFails: make(map[string]*arnFault),
 		names:    make(map[string]int),
@@ -185,7 +191,12 @@ func New(cfg Config) *AWS {
 }
 
 // Now is AWS's time.
-func (a *AWS) Now() time.Time { return time.Now().Add(a.cfg.ClockOffset) }
+func (a *AWS) Now() time.Time {
+	return time.Now().Add(a.cfg.ClockOffset + time.Duration(a.ahead.Load()))
+}
+
+// Ahead has AWS's clock go ahead of ours by d more, as when our host was suspended for that long and its clocks with it.
+func (a *AWS) Ahead(d time.Duration) { a.ahead.Add(int64(d)) }
 
 // Scope returns the first account in its first Region.
 func (a *AWS) Scope() event.Scope {
@@ -318,7 +329,7 @@ func (a *AWS) decide(c *call, fault Fault) answer {
 	}
 	do := a.operation(c)
 	if do == nil {
-		return c.failure(400, "UnknownOperationException", c.service+" has no "+c.op+" here")
+		return a.strange(c)
 	}
 	if c.form.Get("DryRun") == "true" {
 		return ec2Error(412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")

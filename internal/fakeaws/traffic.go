@@ -20,6 +20,10 @@ type Traffic struct {
 	Only []string
 	// Quiet leaves out what happens to resources afterwards: deletions, tags by hand, upserts said again.
 	Quiet bool
+	// Beat is the time between two moments at which something happens; 0 means 100 ms. More is cheaper where little happens.
+	Beat time.Duration
+	// Level, if set, is what the rates are multiplied by at a time after the work began: nights, bursts.
+	Level func(since time.Duration) float64
 }
 
 // traffic is an account at work. It belongs to one goroutine.
@@ -32,6 +36,7 @@ type traffic struct {
 	creates []choice
 	people  []Who
 	second  int64
+	began   time.Time
 }
 
 type choice struct {
@@ -39,20 +44,20 @@ type choice struct {
 	weight int
 }
 
-const tick = 100 * time.Millisecond
+const defaultBeat = 100 * time.Millisecond
 
 // Live lets the account's people, pipelines and services work until ctx ends, and returns nil then. The same seed gives the
 // same work.
 func (a *AWS) Live(ctx context.Context, t Traffic) error {
 	w := a.newTraffic(t)
-	beat := time.NewTicker(tick)
+	beat := time.NewTicker(w.Beat)
 	defer beat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-beat.C:
-			w.step(tick, time.Time{})
+			w.step(w.Beat, time.Time{})
 		}
 	}
 }
@@ -62,14 +67,17 @@ func (a *AWS) Live(ctx context.Context, t Traffic) error {
 func (a *AWS) Past(start, end time.Time, t Traffic) {
 	t.Quiet = true
 	w := a.newTraffic(t)
-	for at := start; at.Before(end); at = at.Add(tick) {
-		w.step(tick, at)
+	for at := start; at.Before(end); at = at.Add(w.Beat) {
+		w.step(w.Beat, at)
 	}
 }
 
 func (a *AWS) newTraffic(t Traffic) *traffic {
+	if t.Beat == 0 {
+		t.Beat = defaultBeat
+	}
 	w := &traffic{
-		Traffic: t, aws: a, rng: rand.New(rand.NewPCG(a.cfg.Seed, 0x7472616666696321)),
+		Traffic: t, aws: a, began: time.Now(), rng: rand.New(rand.NewPCG(a.cfg.Seed, 0x7472616666696321)),
 		later: make(map[int64][]func()), alive: make(map[event.Scope][]Created), people: staff(), second: time.Now().Unix(),
 	}
 	for _, c := range [...]choice{
@@ -118,15 +126,19 @@ func (a *AWS) newTraffic(t Traffic) *traffic {
 
 // step does d's worth of work, at a time in the past or, for the zero time, now.
 func (w *traffic) step(d time.Duration, at time.Time) {
+	seconds := d.Seconds()
+	if w.Level != nil {
+		seconds *= w.Level(time.Since(w.began))
+	}
 	for _, s := range w.aws.Scopes() {
-		for range w.poisson(w.Creates * d.Seconds()) {
+		for range w.poisson(w.Creates * seconds) {
 			w.create(s, at)
 		}
-		for range w.poisson(w.Writes * d.Seconds()) {
+		for range w.poisson(w.Writes * seconds) {
 			e := pick(w.rng, writes())
 			w.aws.Other(s, e[0], e[1], false, w.who(), Spec{At: at, Name: w.word()})
 		}
-		for range w.poisson(w.Reads * d.Seconds()) {
+		for range w.poisson(w.Reads * seconds) {
 			e := pick(w.rng, reads())
 			w.aws.Other(s, e[0], e[1], true, w.who(), Spec{At: at, Name: w.word()})
 		}

@@ -163,6 +163,13 @@ func (a *AWS) Events(scope event.Scope) []Event {
 	return out
 }
 
+// Shown returns when LookupEvents had an event in an answer, though that may not have arrived. Config.Showings must be set.
+func (a *AWS) Shown(id string) []time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.shown[id])
+}
+
 type lookupInput struct {
 	StartTime, EndTime *float64
 	EventCategory      string
@@ -264,6 +271,9 @@ func (a *AWS) lookupEvents(c *call) answer {
 		}
 		token.At, token.Seq = e.at, e.seq
 		page = append(page, t.show(e))
+		if a.cfg.Showings {
+			a.shown[e.id] = append(a.shown[e.id], now)
+		}
 		if a.chance(a.cfg.Duplicates) && len(page) < limit {
 			page = append(page, t.show(e))
 		}

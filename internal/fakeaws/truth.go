@@ -94,12 +94,15 @@ func (r *Resource) Owners() [][2]string {
 }
 
 // Resources returns every resource there ever was, in the order of creation.
-func (a *AWS) Resources() []Resource {
+func (a *AWS) Resources() []Resource { return a.ResourcesFrom(0) }
+
+// ResourcesFrom is Resources without the first n.
+func (a *AWS) ResourcesFrom(n int) []Resource {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := make([]Resource, len(a.order))
-	for i, r := range a.order {
-		all[i] = r.copy()
+	var all []Resource
+	for _, r := range a.order[n:] {
+		all = append(all, r.copy())
 	}
 	return all
 }

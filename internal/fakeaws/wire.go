@@ -29,6 +29,7 @@ type call struct {
 	keyID    string // the access key
 	token    string // the session token
 	body     []byte
+	text     string     // path, query and body, unescaped: what a call names that is none of ours
 	form     url.Values // of the query protocols
 	now      time.Time  // AWS's time when it was served
 	badToken bool       // a fault: this call's token is refused
@@ -88,6 +89,38 @@ func (c *call) failure(status int, code, message string) answer {
 		return stsError(status, code, message)
 	default:
 		return jsonError(status, code, message)
+	}
+}
+
+// strange answers a call that is none of ours: a service's own, of a resource that is there or, as far as one can tell from
+// what the call names, is not. The caller holds the lock.
+func (a *AWS) strange(c *call) answer {
+	fail := restError
+	switch {
+	case c.service == "s3" || c.op != "" && c.form != nil:
+		fail = stsError // REST in XML, and the query protocol
+	case c.op != "":
+		fail = jsonError
+	}
+	for _, r := range a.order {
+		if r.exists() && r.Scope == c.scope && (named(c.text, r.ARN) || r.Service == c.service && named(c.text, r.ID)) {
+			return fail(400, "UnknownOperationException", c.service+" has no "+c.op+" here")
+		}
+	}
+	return fail(404, "ResourceNotFoundException", c.service+" finds nothing of that name")
+}
+
+// named reports whether text has the name as a whole.
+func named(text, name string) bool {
+	for {
+		_, after, found := strings.Cut(text, name)
+		if !found {
+			return false
+		}
+		if after == "" || !strings.ContainsRune("-_./:", rune(after[0])) && !('0' <= after[0] && after[0] <= '9' || 'a' <= after[0] && after[0] <= 'z' || 'A' <= after[0] && after[0] <= 'Z') {
+			return true
+		}
+		text = after
 	}
 }
 
@@ -198,6 +231,10 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 	} else if form, err := url.ParseQuery(string(c.body)); err == nil {
 		c.form = form
 		c.op = form.Get("Action")
+	}
+	c.text = req.URL.Path + "\n" + req.URL.RawQuery + "\n" + string(c.body)
+	if plain, err := url.QueryUnescape(c.text); err == nil {
+		c.text += "\n" + plain
 	}
 	prefix := c.service
 	if prefix == "tagging" {

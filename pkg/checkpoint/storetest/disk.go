@@ -36,10 +36,10 @@ type Disk struct {
 	// Inject, when set, decides on each operation: "create", "write", "sync", "rename", "remove", "mkdir", "syncdir",
 	// "readdir", "readfile". It must not call the Disk.
 	Inject func(op, name string) Fault
-	// Capacity is how many bytes fit; 0 is no limit.
+	// Capacity is how many bytes fit; 0 is no limit. Set it before the Disk is used; SetCapacity is for later.
 	Capacity int
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows, and what is set later
 	stopped bool
 	ops     int
 	now     map[string]*inode // by path
@@ -56,6 +56,13 @@ type inode struct {
 func NewDisk(dir string) *Disk {
 	root := &inode{dir: true}
 	return &Disk{now: map[string]*inode{dir: root}, durable: map[string]*inode{dir: root}}
+}
+
+// SetCapacity replaces Capacity.
+func (d *Disk) SetCapacity(bytes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Capacity = bytes
 }
 
 // Ops counts the operations so far.
