@@ -1,0 +1,334 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/event"
+	"github.com/autotagd/autotagd/pkg/resource"
+)
+
+// watch holds a simulation against the invariants of the design. It knows the fake's truth, sees what every store was made to
+// keep, and hears every Outcome.
+type watch struct {
+	*world
+	shape
+	began time.Time
+
+	mu       sync.Mutex // guards what follows
+	diary    []string
+	problems []string
+	taken    int // of the fake's resources
+	scopes   map[event.Scope]*scopeWatch
+	events   map[string]*creation // by event id
+	troubles []trouble
+}
+
+// creation is a create event and what became of it.
+type creation struct {
+	id, name         string
+	scope            event.Scope
+	created, visible time.Time
+	outcomes         []string
+	ended            time.Time // of the first Outcome, on AWS's clock; zero before
+	deferred         int       // parts that keep a Job of it
+	belowFloor       bool
+}
+
+// scopeWatch is what was saved of a Scope.
+type scopeWatch struct {
+	marks event.Marks
+	saved bool
+	first event.Marks          // of the first save: nothing is promised of the time before
+	above []*creation          // not below the Floor yet, the oldest first
+	later []*creation          // below it, but in the backlog, or waiting for a permission
+	jobs  map[string]*creation // by part
+}
+
+type trouble struct {
+	scopes   []event.Scope // none: all
+	from, to time.Time
+}
+
+func newWatch(w *world, sh shape) *watch {
+	return &watch{world: w, shape: sh, began: time.Now(), scopes: map[event.Scope]*scopeWatch{}, events: map[string]*creation{}}
+}
+
+// note keeps a line for the history that is printed when something is wrong.
+func (w *watch) note(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.diary = append(w.diary, w.cloud.Now().UTC().Format("02 15:04:05 ")+what)
+}
+
+func (w *watch) trouble(scopes []event.Scope, from, to time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.troubles = append(w.troubles, trouble{scopes, from, to})
+}
+
+// problem notes what is wrong. The caller holds mu.
+func (w *watch) problem(c *creation, format string, args ...any) {
+	text := w.cloud.Now().UTC().Format("02 15:04:05 ") + fmt.Sprintf(format, args...)
+	if c != nil {
+		text += w.story(c)
+	}
+	w.problems = append(w.problems, text)
+}
+
+// story is what happened to an event, for people.
+func (w *watch) story(c *creation) string {
+	var b strings.Builder
+	at := func(t time.Time) string { return t.UTC().Format("02 15:04:05") }
+	fmt.Fprintf(&b, "\n\tevent %s, %s in %s at %s, visible from %s", c.id, c.name, c.scope, at(c.created), at(c.visible))
+	for _, t := range w.cloud.Shown(c.id) {
+		fmt.Fprintf(&b, "\n\t  %s shown by LookupEvents", at(t))
+	}
+	for _, o := range c.outcomes {
+		fmt.Fprintf(&b, "\n\t  %s", o)
+	}
+	if c.deferred > 0 {
+		fmt.Fprintf(&b, "\n\t  %d parts of the State have Jobs of it", c.deferred)
+	}
+	for _, r := range w.cloud.Resources() {
+		if r.EventID == c.id {
+			fmt.Fprintf(&b, "\n\t  %s is tagged %q; deleted %s; writes %v", r.ARN, r.Tags, at(r.DeletedAt), r.Writes)
+		}
+	}
+	for _, line := range w.history(c.id) {
+		fmt.Fprintf(&b, "\n\t  log: %s", line)
+	}
+	return b.String()
+}
+
+// outcome hears an Outcome from a life.
+func (w *watch) outcome(life string, o resource.Outcome) {
+	now := w.cloud.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.learn()
+	c := w.events[o.Job.Event.ID]
+	if c == nil {
+		return // a create event that made nothing: a call that failed, an upsert said again
+	}
+	if c.ended.IsZero() {
+		c.ended = now
+	}
+	if len(c.outcomes) < 50 {
+		c.outcomes = append(c.outcomes, fmt.Sprint(now.UTC().Format("02 15:04:05 "), life, ": ", o.Kind, " ", o.Reason, " ", o.Job.Resource.ARN, o.Job.Resource.ID, " ", o.Detail))
+	}
+}
+
+// learn takes in what was created since. The caller holds mu.
+func (w *watch) learn() {
+	made := w.cloud.ResourcesFrom(w.taken)
+	w.taken += len(made)
+	for _, r := range made {
+		if w.events[r.EventID] != nil {
+			continue
+		}
+		c := &creation{id: r.EventID, name: r.EventName, scope: r.Scope, created: r.CreatedAt.Truncate(time.Second), visible: r.VisibleAt}
+		w.events[r.EventID] = c
+		s := w.scope(r.Scope)
+		s.above = append(s.above, c)
+	}
+}
+
+func (w *watch) scope(id event.Scope) *scopeWatch {
+	s := w.scopes[id]
+	if s == nil {
+		s = &scopeWatch{jobs: map[string]*creation{}}
+		w.scopes[id] = s
+	}
+	return s
+}
+
+// kept hears of parts that a store keeps from now on, and forgotten of those that it has deleted.
+func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.learn()
+	s := w.scope(id)
+	for _, p := range parts {
+		var job resource.Job
+		if !strings.HasPrefix(p.Name, "job#") || s.jobs[p.Name] != nil || json.Unmarshal(p.Data, &job) != nil {
+			continue
+		}
+		if c := w.events[job.Event.ID]; c != nil {
+			s.jobs[p.Name] = c
+			c.deferred++
+		}
+	}
+}
+
+func (w *watch) forgotten(id event.Scope, names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.scope(id)
+	for _, name := range names {
+		if c := s.jobs[name]; c != nil {
+			c.deferred--
+			delete(s.jobs, name)
+		}
+	}
+}
+
+// saved hears of a state that was saved: what it promises must be so.
+func (w *watch) saved(id event.Scope, life string, state []byte) {
+	var st struct {
+		Marks   event.Marks         `json:"marks"`
+		Denials []checkpoint.Denial `json:"denials"`
+	}
+	if err := json.Unmarshal(state, &st); err != nil {
+		w.t.Errorf("a state that is not JSON: %v", err)
+		return
+	}
+	now := w.cloud.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.learn()
+	s := w.scope(id)
+	floor := st.Marks.Floor
+	if s.saved && (floor.Before(s.marks.Floor) || st.Marks.Watermark.Before(s.marks.Watermark)) {
+		w.problem(nil, "%s: a mark goes back in %s: %s and %s after %s and %s", life, id, floor, st.Marks.Watermark, s.marks.Floor, s.marks.Watermark)
+	}
+	if !s.saved {
+		s.first = st.Marks
+	}
+	if floor.After(now.Add(-w.lookback).Add(time.Second)) && floor.After(s.first.Floor) {
+		w.problem(nil, "%s: the Floor of %s is %s before now, less than the lookback", life, id, now.Sub(floor))
+	}
+	if st.Marks.Watermark.After(now.Add(time.Second)) {
+		w.problem(nil, "%s: the Watermark of %s is ahead of AWS's time", life, id)
+	}
+	s.marks, s.saved = st.Marks, true
+	var above, later []*creation
+	for _, c := range append(s.later, s.above...) {
+		switch {
+		case !c.created.Before(floor):
+			above = append(above, c)
+		case !c.ended.IsZero() || c.deferred > 0 || !s.promised(c):
+		case slices.ContainsFunc(st.Marks.Backlog, func(b event.Span) bool { return !c.created.Before(b.Start) && !c.created.After(b.End) }),
+			slices.ContainsFunc(st.Denials, func(d checkpoint.Denial) bool { return !d.Since.IsZero() && !c.created.Before(d.Since) }):
+			later = append(later, c)
+		default:
+			w.problem(c, "%s: the Floor of %s is at %s, past an event that is neither settled nor in the backlog", life, id, floor.UTC().Format("15:04:05"))
+		}
+	}
+	s.above, s.later = above, later
+}
+
+// promised reports whether a create event is one that the first start had to read.
+func (s *scopeWatch) promised(c *creation) bool {
+	return !c.created.Before(s.first.Floor) || len(s.first.Backlog) > 0 && !c.created.Before(s.first.Backlog[0].Start)
+}
+
+// open returns the create events without an Outcome.
+func (w *watch) open() []*creation {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.learn()
+	var open []*creation
+	for _, c := range w.events {
+		if c.ended.IsZero() && w.scope(c.scope).promised(c) {
+			open = append(open, c)
+		}
+	}
+	return open
+}
+
+// audit returns what is not as it should be of what was promised.
+func (w *watch) audit() []fakeaws.Problem {
+	problems := w.cloud.Audit(0)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.learn()
+	return slices.DeleteFunc(problems, func(p fakeaws.Problem) bool {
+		c := w.events[p.Resource.EventID]
+		return !w.scope(c.scope).promised(c)
+	})
+}
+
+// settled reports whether nothing is left to be done.
+func (w *watch) settled() bool { return len(w.open()) == 0 && len(w.audit()) == 0 }
+
+// judge fails the test for everything that is wrong in the end, and for what was wrong before.
+func (w *watch) judge() {
+	open, audit := w.open(), w.audit()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range open {
+		w.problem(c, "a create event has no Outcome")
+	}
+	for _, p := range audit {
+		w.problem(w.events[p.Resource.EventID], "%s", p)
+	}
+	if w.replicas == 0 {
+		w.world.pace(w.cfg.Poll.Rate)
+	} else {
+		w.world.holdersAlone()
+	}
+	w.late()
+	for i, p := range w.problems {
+		if i == 10 {
+			w.t.Errorf("... and %d more", len(w.problems)-i)
+			break
+		}
+		w.t.Error(p)
+	}
+	if w.t.Failed() {
+		w.t.Logf("%+v", w.shape)
+		w.t.Log("the story:\n\t" + strings.Join(w.diary[max(0, len(w.diary)-300):], "\n\t"))
+	}
+}
+
+// late looks for what took too long though nothing was wrong: an event that became visible while everything worked, and had
+// for a while, waits for a final pass at most. The caller holds mu.
+func (w *watch) late() {
+	const recover = 12 * time.Minute // from retries that failed, breaks after outages
+	limit := w.lookback + 2*w.sweep + 3*time.Minute
+	for _, c := range w.events {
+		from, to := c.visible.Add(-recover), c.created.Add(limit)
+		disturbed := slices.ContainsFunc(w.troubles, func(t trouble) bool {
+			return t.from.Before(to) && t.to.After(from) && (len(t.scopes) == 0 || slices.Contains(t.scopes, c.scope))
+		})
+		if !disturbed && !c.ended.IsZero() && c.ended.After(to) {
+			w.problem(c, "an event took %s, though nothing was wrong; want at most %s", c.ended.Sub(c.created), limit)
+		}
+	}
+}
+
+// watchedStore is a store whose effects the watch hears of.
+type watchedStore struct {
+	checkpoint.Store
+	watch *watch
+	life  *life
+}
+
+func (s watchedStore) Put(ctx context.Context, id event.Scope, parts []checkpoint.Part) error {
+	err := s.Store.Put(ctx, id, parts)
+	if err == nil {
+		s.watch.kept(id, parts)
+	}
+	return err
+}
+
+func (s watchedStore) Swap(ctx context.Context, id event.Scope, old checkpoint.Version, state []byte) (checkpoint.Version, error) {
+	v, err := s.Store.Swap(ctx, id, old, state)
+	if err == nil {
+		s.watch.saved(id, s.life.name, state)
+	}
+	return v, err
+}
+
+func (s watchedStore) Delete(ctx context.Context, id event.Scope, names []string) error {
+	s.watch.forgotten(id, names) // first: from now on nobody may rely on them
+	return s.Store.Delete(ctx, id, names)
+}
