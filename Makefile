@@ -25,6 +25,9 @@ ARGS ?=
 FUZZTIME ?= 10s
 BENCHCOUNT ?= 1
 SCALETIME ?= 5m
+SEEDS ?= 1000
+WEEKS ?= 20
+SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 
 .PHONY: help
 help: ## list the targets
@@ -44,7 +47,7 @@ test: needs-race needs-moto ## every test, with the race detector where it can b
 	AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(TESTFLAGS) $(or $(ARGS),./...)
 
 .PHONY: check
-check: format vet lint tidy generated imports slow ## what a change must pass beside the tests
+check: format vet lint tidy generated imports slow somesim ## what a change must pass beside the tests
 
 .PHONY: format
 format: $(TOOLS)/gofumpt
@@ -82,6 +85,10 @@ slow: needs-race needs-moto needs-dynalite
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
 	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
 
+.PHONY: somesim
+somesim:
+	$(MAKE) sim SEEDS=50 WEEKS=1
+
 .PHONY: bench
 bench: ## every benchmark: of polling, of tagging, of a start, and of the parts
 	@dirs=$$(git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
@@ -90,6 +97,12 @@ bench: ## every benchmark: of polling, of tagging, of a start, and of the parts
 .PHONY: bench-scale
 bench-scale: ## one process over 1,700 Scopes, for SCALETIME (5m) after all were begun: fails where it takes more than it may
 	AUTOTAGD_SCALE=$(SCALETIME) $(GO) test -run='^TestScale$$' -count=1 -timeout=2h ./cmd/autotagd -v
+
+# It is most of all allocation: less of its collection halves the time.
+.PHONY: sim
+sim: ## the simulation: SEEDS (1000) of two hours and WEEKS (20) of seven days, from SEED on
+	GOGC=800 AUTOTAGD_SIM=$(SEEDS) AUTOTAGD_SIM_WEEKS=$(WEEKS) AUTOTAGD_SIM_SEED=$(SEED) \
+	  $(GO) test -run='^TestSimulation$$' -count=1 -timeout=2h ./internal/daemon
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

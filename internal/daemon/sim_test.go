@@ -86,19 +86,20 @@ type shape struct {
 	accounts                  int // with roles; 0: the credentials' own
 	tabled                    bool
 	replicas                  int // at most; 0: no others
+	lease                     time.Duration
 	creates, writes           float64
-	services                  string
 }
 
 func drawShape(rng *rand.Rand, length time.Duration) shape {
 	s := shape{
 		length:   length,
-		interval: pickOf(rng, 15*time.Second, 30*time.Second, time.Minute),
+		interval: pickOf(rng, 15*time.Second, 30*time.Second, time.Minute, 2*time.Minute),
 		sweep:    pickOf(rng, time.Minute, 2*time.Minute, 5*time.Minute),
 		lookback: pickOf(rng, 5*time.Minute, 10*time.Minute, 30*time.Minute),
 		past:     pickOf(rng, 5*time.Minute, time.Hour),
 		regions:  pickOf(rng, []string{"us-east-1"}, []string{"eu-central-1", "us-east-1"}),
 		creates:  pickOf(rng, 0.003, 0.01, 0.03),
+		lease:    30 * time.Second,
 	}
 	s.writes = s.creates * pickOf(rng, 0.5, 1, 5)
 	s.visibility = s.lookback / pickOf[time.Duration](rng, 6, 6, 12, 24) // the most is six times the mean
@@ -115,13 +116,16 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 	if s.replicas > 0 || rng.IntN(5) == 0 {
 		s.accounts = 2
 	}
-	if len(s.regions)*s.accounts <= 1 && rng.IntN(3) == 0 {
+	switch scopes := len(s.regions) * max(s.accounts, 1); { // more of both would cost too much
+	case scopes == 1 && rng.IntN(4) == 0:
 		s.interval = 5 * time.Second
+	case scopes > 2:
+		s.interval = max(s.interval, 30*time.Second)
 	}
 	if length > 24*time.Hour { // so many hours cost as little as they can
-		s.interval, s.creates, s.writes = time.Minute, 0.002, 0.004
-		s.accounts, s.regions = 0, []string{"us-east-1"}
-		s.replicas = min(s.replicas, 2)
+		s.interval, s.sweep, s.creates, s.writes = 2*time.Minute, 5*time.Minute, 0.002, 0.004
+		s.accounts, s.regions, s.replicas = 0, []string{"us-east-1"}, 0
+		s.lease = 10 * time.Minute
 	}
 	return s
 }
@@ -150,7 +154,7 @@ func newSim(t *testing.T, seed uint64, length time.Duration) *sim {
 	sh := drawShape(rand.New(rand.NewPCG(seed, 1)), length)
 	cloud := fakeaws.Config{
 		Regions: sh.regions, Visibility: sh.visibility, Consistency: sh.consistency, ClockOffset: sh.clock,
-		Duplicates: 0.02, EmptyPages: 0.02, Showings: length <= simHours, Retention: 30 * time.Hour, TableTime: -1,
+		Duplicates: 0.02, EmptyPages: 0.02, Showings: true, Retention: 30 * time.Hour, TableTime: -1,
 	}
 	yaml := []string{
 		"regions: [" + strings.Join(sh.regions, ", ") + "]",
@@ -170,7 +174,7 @@ func newSim(t *testing.T, seed uint64, length time.Duration) *sim {
 		yaml = append(yaml, "accounts: ["+strings.Join(roles, ", ")+"]")
 	}
 	if sh.tabled {
-		yaml = append(yaml, "checkpoint: {dynamodb: {table: autotagd, lease: 30s}}")
+		yaml = append(yaml, fmt.Sprintf("checkpoint: {dynamodb: {table: autotagd, lease: %s}}", sh.lease))
 	}
 	w := newWorld(t, seed, "{"+strings.Join(yaml, ", ")+"}", cloud)
 	s := &sim{world: w, shape: sh, seed: seed, watch: newWatch(w, sh)}
@@ -358,7 +362,11 @@ func (s *sim) live(ctx context.Context, l *life, rng *rand.Rand) (died bool) {
 func (s *sim) leadReplicas(ctx context.Context, rng *rand.Rand) []*life {
 	lives := []*life{s.begin(), s.begin()}
 	for ctx.Err() == nil {
+		since := s.cloud.Now()
 		pause(ctx, between(rng, 20*time.Second, s.length/12))
+		if len(lives) == 0 {
+			s.watch.trouble(nil, since, s.cloud.Now())
+		}
 		var alive []*life
 		for _, l := range lives {
 			select {

@@ -58,7 +58,8 @@ type Config struct {
 	Retention time.Duration
 	// ClockOffset is how far AWS's clock is ahead of time.Now: minus that is how wrong our host's clock is.
 	ClockOffset time.Duration
-	// Showings has LookupEvents remember when it showed what: see Shown.
+	// Showings has LookupEvents remember when it showed what (see Shown), and the records that it wrote for that: more memory
+	// for less time.
 	Showings bool
 	// Limits replaces the request rates of operations, by name.
 	Limits map[string]Limit

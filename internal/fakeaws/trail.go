@@ -270,12 +270,12 @@ func (a *AWS) lookupEvents(c *call) answer {
 			break
 		}
 		token.At, token.Seq = e.at, e.seq
-		page = append(page, t.show(e))
+		page = append(page, t.show(e, a.cfg.Showings))
 		if a.cfg.Showings {
 			a.shown[e.id] = append(a.shown[e.id], now)
 		}
 		if a.chance(a.cfg.Duplicates) && len(page) < limit {
-			page = append(page, t.show(e))
+			page = append(page, t.show(e, a.cfg.Showings))
 		}
 	}
 	out := object{"Events": page}
@@ -309,7 +309,10 @@ func (t *trail) choose(key, value string) ([]*trailEvent, func(*trailEvent) bool
 	}
 }
 
-func (t *trail) show(e *trailEvent) object {
+func (t *trail) show(e *trailEvent, keep bool) object {
+	if keep {
+		e.raw = e.record(t.scope)
+	}
 	readOnly := "false"
 	if e.readOnly {
 		readOnly = "true"
