@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"pkg/tagger":         {"pkg/event", "pkg/resource"},
 	"test/dynalite":      {},
 	"test/moto":          {},
+	"test/sim":           {},
 
 	// It joins the others; only the command may import it.
 	"internal/daemon": {

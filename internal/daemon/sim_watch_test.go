@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -258,6 +260,25 @@ func (w *watch) audit() []fakeaws.Problem {
 
 // settled reports whether nothing is left to be done.
 func (w *watch) settled() bool { return len(w.open()) == 0 && len(w.audit()) == 0 }
+
+// digest tells two histories apart.
+func (w *watch) digest() string {
+	calls := w.cloud.Calls("")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := fnv.New64a()
+	for _, c := range calls {
+		fmt.Fprintln(h, c)
+	}
+	n := len(calls)
+	for _, id := range slices.Sorted(maps.Keys(w.events)) {
+		for _, o := range w.events[id].outcomes {
+			fmt.Fprintln(h, o)
+			n++
+		}
+	}
+	return fmt.Sprintf("%d calls and outcomes, digest %x", n, h.Sum64())
+}
 
 // judge fails the test for everything that is wrong in the end, and for what was wrong before.
 func (w *watch) judge() {

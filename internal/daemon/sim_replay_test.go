@@ -1,0 +1,63 @@
+//go:build simreplay
+
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+	_ "unsafe" // for go:linkname
+)
+
+// replays says that a seed has one history: this binary was built with the runtime that test/sim makes.
+const replays = true
+
+// reseed has all that is random in bubbles come from seed.
+//
+//go:linkname reseed runtime.simSeed
+func reseed(seed uint64)
+
+const childEnv = "AUTOTAGD_SIM_CHILD"
+
+// inProcess runs one simulation in a process of its own, where nothing but the seed decides, and returns what it prints. In
+// that process it reports false.
+func inProcess(t *testing.T, name string, seed uint64, variable string) (out string, ran bool) {
+	t.Helper()
+	if os.Getenv(childEnv) != "" {
+		return "", false
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestSimulation$/^"+name+"$", "-test.v", "-test.timeout=20m")
+	cmd.Env = append(os.Environ(), childEnv+"=1", "AUTOTAGD_SIM=0", "AUTOTAGD_SIM_WEEKS=0", variable+"=1", fmt.Sprint("AUTOTAGD_SIM_SEED=", seed),
+		"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=3GiB", "GODEBUG=asyncpreemptoff=1")
+	b, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, b)
+	}
+	return string(b), true
+}
+
+var digestLine = regexp.MustCompile(`\d+ calls and outcomes, digest [0-9a-f]+`)
+
+// A seed has one history, to the last call.
+func TestSimulationReplays(t *testing.T) {
+	seed := envNumber(t, "AUTOTAGD_SIM_SEED", 1)
+	for i := range uint64(8) {
+		name := fmt.Sprint("hours-", seed+i)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, _ := inProcess(t, name, seed+i, "AUTOTAGD_SIM")
+			again, _ := inProcess(t, name, seed+i, "AUTOTAGD_SIM")
+			a, b := digestLine.FindString(first), digestLine.FindString(again)
+			if a == "" || a != b {
+				t.Errorf("%q, and again %q", a, b)
+			}
+			t.Log(a)
+		})
+	}
+}
