@@ -8,11 +8,15 @@ import (
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
-// replayEvery is how often the events of one Denial are read again at most.
-const replayEvery = time.Hour
+const (
+	// replayEvery is how often the events of one Denial are read again at most.
+	replayEvery = time.Hour
+	// putBackRest is how long none is put back before their events are read again: they would only meet the same flood.
+	putBackRest = 2 * time.Minute
+)
 
-// Denial records that Jobs were missed without being stored, because too many like them waited already. When the cause is
-// gone, their events are read again.
+// Denial records that Jobs were missed without being stored, because too many like them waited already, or put back, because
+// they came faster than their calls can be made. When the cause is gone, their events are read again.
 type Denial struct {
 	API    resource.TagAPI `json:"api"`
 	Action string          `json:"action"`
@@ -24,12 +28,14 @@ type Denial struct {
 	// Over is set when the cause is gone, but the last replay is less than an hour past. Names are those to read then.
 	Over  bool     `json:"over,omitempty"`
 	Names []string `json:"names,omitempty"`
+	// PutBack is when the last Job was put back, on this host's clock. Those have a Denial of their own.
+	PutBack time.Time `json:"put_back,omitzero"`
 }
 
 type denials []*Denial
 
-func (ds denials) find(api resource.TagAPI, action string) *Denial {
-	i := slices.IndexFunc(ds, func(d *Denial) bool { return d.API == api && d.Action == action })
+func (ds denials) find(api resource.TagAPI, action string, putBack bool) *Denial {
+	i := slices.IndexFunc(ds, func(d *Denial) bool { return d.API == api && d.Action == action && !d.PutBack.IsZero() == putBack })
 	if i < 0 {
 		return nil
 	}
@@ -38,11 +44,15 @@ func (ds denials) find(api resource.TagAPI, action string) *Denial {
 
 // note records one miss that was not stored.
 func (ds *denials) note(api resource.TagAPI, action string, at time.Time) {
-	d := ds.find(api, action)
+	d := ds.find(api, action, false)
 	if d == nil {
 		d = &Denial{API: api, Action: action}
 		*ds = append(*ds, d)
 	}
+	d.widen(at)
+}
+
+func (d *Denial) widen(at time.Time) {
 	at = wholeSecond(at)
 	if d.Since.IsZero() || at.Before(d.Since) {
 		d.Since = at
@@ -52,9 +62,24 @@ func (ds *denials) note(api resource.TagAPI, action string, at time.Time) {
 	}
 }
 
+// putBack records one Job that was put back. Its cause passes by itself, so that nobody has to say when it is over, and a
+// restart meanwhile changes nothing.
+func (ds *denials) putBack(api resource.TagAPI, action string, e resource.EventRef, now time.Time) {
+	d := ds.find(api, action, true)
+	if d == nil {
+		d = &Denial{API: api, Action: action}
+		*ds = append(*ds, d)
+	}
+	d.widen(e.Time)
+	d.Over, d.PutBack = true, now
+	if !slices.Contains(d.Names, e.Name) {
+		d.Names = append(d.Names, e.Name)
+	}
+}
+
 // over notes that a Denial's cause is gone.
 func (ds denials) over(api resource.TagAPI, action string, names []string) {
-	if d := ds.find(api, action); d != nil && !d.Since.IsZero() {
+	if d := ds.find(api, action, false); d != nil && !d.Since.IsZero() {
 		d.Over, d.Names = true, slices.Clone(names)
 	}
 }
@@ -65,19 +90,24 @@ func (ds *denials) ripe(now time.Time) []event.Span {
 	*ds = slices.DeleteFunc(*ds, func(d *Denial) bool {
 		if d.due(now) {
 			spans = append(spans, event.Span{Start: d.Since, End: d.Until, Names: d.Names})
-			*d = Denial{API: d.API, Action: d.Action, Replayed: now}
+			*d = Denial{API: d.API, Action: d.Action, Replayed: now, PutBack: d.PutBack}
 		}
 		return d.Since.IsZero() && d.rested(now)
 	})
 	return spans
 }
 
-func (d *Denial) due(now time.Time) bool { return d.Over && d.rested(now) }
+func (d *Denial) due(now time.Time) bool {
+	return d.Over && d.rested(now) && past(d.PutBack, putBackRest, now)
+}
 
-// rested reports whether the last replay is long enough past. A host clock that went back does not count.
-func (d *Denial) rested(now time.Time) bool {
-	since := now.Sub(d.Replayed)
-	return since >= replayEvery || since < 0
+// rested reports whether the last replay is long enough past.
+func (d *Denial) rested(now time.Time) bool { return past(d.Replayed, replayEvery, now) }
+
+// past reports whether at is so long past. A host clock that went back does not count.
+func past(at time.Time, long time.Duration, now time.Time) bool {
+	since := now.Sub(at)
+	return since >= long || since < 0
 }
 
 func (ds denials) values() []Denial {

@@ -313,6 +313,58 @@ func TestReplayAtMostOnceAnHour(t *testing.T) {
 	})
 }
 
+// What was put back is read again by itself, once the flood is over, whoever has the Scope then.
+func TestPutBackIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := checkpoint.NewMemory()
+		l := started(t, store)
+		putBack := func(id string, seconds int, name string) {
+			begin(t, l, event.Live, id, seconds, event.New)
+			j := job(id, seconds, 1)
+			j.Event.Name = name
+			l.Hold(id, []resource.Job{j})
+			l.PutBack(j, "odd:Tag", "odd:Tag", time.Now())
+		}
+		// One that is denied has a record of its own: nothing is over for it.
+		begin(t, l, event.Live, "denied", 5, event.New)
+		l.Hold("denied", []resource.Job{job("denied", 5, 1)})
+		l.Unstored(job("denied", 5, 1), "odd:Tag", "odd:Tag")
+		putBack("a", 10, "CreateOdd")
+		time.Sleep(time.Minute)
+		putBack("b", 30, "CreateOther")
+		l.FloorRead(at(100))
+		wantFloor(t, l, 100)
+		save(t, l)
+		l = openLedger(t, store)
+		time.Sleep(119 * time.Second)
+		if l.Due(time.Now()) {
+			t.Error("due while the flood may go on")
+		}
+		wantBacklog(t, l)
+		time.Sleep(time.Second)
+		if !l.Due(time.Now()) {
+			t.Error("not due after the flood")
+		}
+		save(t, l)
+		wantBacklog(t, l, span(10, 30, "CreateOdd", "CreateOther"))
+		l.BacklogRead(span(10, 30, "CreateOdd", "CreateOther"))
+		wantBacklog(t, l)
+		putBack("c", 110, "CreateOdd")
+		time.Sleep(57 * time.Minute)
+		save(t, l)
+		wantBacklog(t, l)
+		time.Sleep(3 * time.Minute)
+		if !l.Due(time.Now()) {
+			t.Error("not due after an hour")
+		}
+		save(t, l)
+		wantBacklog(t, l, span(110, 110, "CreateOdd"))
+		if got := l.Denials(); !slices.ContainsFunc(got, func(d checkpoint.Denial) bool { return d.Since.Equal(at(5)) && !d.Over }) {
+			t.Errorf("denials %+v, want the denied one still there", got)
+		}
+	})
+}
+
 func TestReplayWaitsForAReadingUnderWay(t *testing.T) {
 	l := openLedger(t, checkpoint.NewMemory())
 	if err := l.Reset(event.Marks{Floor: at(100), Backlog: []event.Span{span(0, 99), span(0, 99, "RunInstances")}}); err != nil {

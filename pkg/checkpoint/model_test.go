@@ -37,7 +37,7 @@ type mJob struct {
 	event    *mEvent
 	job      resource.Job
 	ended    bool
-	unstored string // the action it was denied
+	unstored string // the action it was denied, or put back for
 	children []*mJob
 	expanded bool
 
@@ -136,6 +136,7 @@ func (e *mEvent) all() []*mJob {
 
 func (w *world) newJob(e *mEvent, expand bool) *mJob {
 	j := &mJob{event: e, job: job(e.id, e.at, len(w.jobs))}
+	j.job.Event.Name = e.name
 	if expand {
 		j.job.Expand = resource.ExpandInstanceVolumes
 	}
@@ -221,7 +222,7 @@ func (w *world) job() {
 		return
 	}
 	j := open[rapid.IntRange(0, len(open)-1).Draw(w.T, "job")]
-	switch rapid.IntRange(0, 3).Draw(w.T, "result") {
+	switch rapid.IntRange(0, 4).Draw(w.T, "result") {
 	case 0, 1:
 		w.finish(j)
 	case 2:
@@ -229,9 +230,13 @@ func (w *world) job() {
 		w.ledger.Defer(j.job)
 		j.deferred, j.open = true, false
 	case 3:
-		action := rapid.SampledFrom([]string{"ec2:CreateTags", "ec2:DescribeVolumes"}).Draw(w.T, "action")
+		action := w.action()
 		w.ledger.Unstored(j.job, resource.EC2CreateTags, action)
 		j.unstored, j.deferred, j.open = action, false, false
+	case 4:
+		action := w.action()
+		w.ledger.PutBack(j.job, resource.EC2CreateTags, action, w.clock())
+		j.unstored, j.deferred, j.open = "put back "+action, false, false
 	}
 	j.event.settle()
 }
@@ -329,8 +334,11 @@ func (w *world) addBacklog() {
 
 func (w *world) replay() {
 	w.hours++
-	w.ledger.Replay(resource.EC2CreateTags, rapid.SampledFrom([]string{"ec2:CreateTags", "ec2:DescribeVolumes"}).Draw(w.T, "action"),
-		w.clock(), names)
+	w.ledger.Replay(resource.EC2CreateTags, w.action(), w.clock(), names)
+}
+
+func (w *world) action() string {
+	return rapid.SampledFrom([]string{"ec2:CreateTags", "ec2:DescribeVolumes"}).Draw(w.T, "action")
 }
 
 // clock is the host's, long before the true time, so that what waits for an hour is ripe at the next save.
@@ -423,7 +431,13 @@ func (w *world) check(l *checkpoint.Ledger) {
 			return true
 		}
 		return slices.ContainsFunc(denials, func(d checkpoint.Denial) bool {
-			return j.unstored == d.Action && !d.Since.IsZero() && !d.Since.After(at(j.event.at)) && !d.Until.Before(at(j.event.at))
+			action := d.Action
+			if !d.PutBack.IsZero() {
+				if action = "put back " + action; !slices.Contains(d.Names, j.event.name) {
+					return false
+				}
+			}
+			return j.unstored == action && !d.Since.IsZero() && !d.Since.After(at(j.event.at)) && !d.Until.Before(at(j.event.at))
 		})
 	}
 	for _, e := range w.events {

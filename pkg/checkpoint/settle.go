@@ -92,6 +92,17 @@ func (l *Ledger) Unstored(j resource.Job, api resource.TagAPI, action string) {
 	l.release(j, true)
 }
 
+// PutBack notes that a Job was given up untried, because its calls can't keep up. Its event is never noted by id, and read
+// again of the backlog, by its name, once none was put back for a while; at most once an hour for an action.
+func (l *Ledger) PutBack(j resource.Job, api resource.TagAPI, action string, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.denials.putBack(api, action, j.Event, now)
+	l.changes++
+	l.drop(j)
+	l.release(j, true)
+}
+
 // drop lets a deferred Job go. Its part stays until whatever replaces it is durable; one that was never written
 // is written nevertheless, since the event's id may become durable first.
 func (l *Ledger) drop(j resource.Job) {
