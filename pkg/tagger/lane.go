@@ -18,7 +18,8 @@ type laneKey struct {
 type lane struct {
 	laneKey
 	queues  map[queueKey]*queue
-	running int // calls in flight, those of failing groups apart
+	running int // batches in flight, those of failing groups apart
+	reading int // of them, those that read one resource at a time
 }
 
 // queueKey is what Jobs of a lane share that travel together.
@@ -44,6 +45,7 @@ type queue struct {
 type batch struct {
 	lane  *lane
 	solo  *group
+	reads bool // one by one
 	tasks []*task
 }
 
@@ -122,7 +124,8 @@ func (t *Tagger) open(q *queue) bool {
 	if q.key.solo != nil {
 		return q.key.solo.running == 0
 	}
-	return q.lane.running < t.opts.Workers
+	// Half of them are for what travels in bulk: a batch that reads one by one takes as many turns as it has resources.
+	return q.lane.running < t.opts.Workers && (q.key.reads == "" || q.lane.api.Own() || q.lane.reading < max(1, t.opts.Workers/2))
 }
 
 // dispatch takes the batches that go now: new events first, then by age.
@@ -162,7 +165,7 @@ func (t *Tagger) takeBatch(q *queue) batch {
 		}
 		n++
 	}
-	b := batch{lane: q.lane, solo: q.key.solo, tasks: slices.Clone(q.tasks[:n])}
+	b := batch{lane: q.lane, solo: q.key.solo, reads: q.key.reads != "", tasks: slices.Clone(q.tasks[:n])}
 	q.tasks = slices.Delete(q.tasks, 0, n)
 	if len(q.tasks) == 0 {
 		delete(q.lane.queues, q.key)
@@ -174,6 +177,9 @@ func (t *Tagger) takeBatch(q *queue) batch {
 		b.solo.running++
 	} else {
 		b.lane.running++
+		if b.reads {
+			b.lane.reading++
+		}
 	}
 	return b
 }
@@ -185,6 +191,9 @@ func (t *Tagger) done(b batch) {
 		b.solo.running--
 	} else {
 		b.lane.running--
+		if b.reads {
+			b.lane.reading--
+		}
 	}
 	t.mu.Unlock()
 	t.poke()
