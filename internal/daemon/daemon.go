@@ -501,6 +501,8 @@ func (d *Daemon) report(r tagger.Result) {
 	case tagger.Unstored:
 		d.ended(r.Outcome)
 		s.ledger.Unstored(r.Job, r.API, r.Action)
+	case tagger.PutBack:
+		s.ledger.PutBack(r.Job, r.API, r.Action, time.Now())
 	case tagger.Expanded:
 		s.ledger.Expand(r.Job, r.Expanded)
 	case tagger.Replay:

@@ -19,6 +19,7 @@ func (t *Tagger) Abandon(scope event.Scope) {
 		}
 		g.waiting, g.unstored, g.round = nil, false, nil
 		g.stored, g.storedDenied = 0, 0
+		g.back.from = time.Time{}
 		for tk := range g.members {
 			tk.abandoned, tk.round = true, nil
 			switch tk.state {

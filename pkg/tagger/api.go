@@ -1,7 +1,7 @@
 // Package tagger writes tags: it takes Jobs, batches them, calls AWS, and gives every Job one Outcome.
 //
 // What holds, whatever AWS answers:
-//   - Every Job taken by Submit or Restore ends in exactly one Outcome, or is reported as Deferred (or Expanded) and so is
+//   - Every Job taken by Submit or Restore ends in exactly one Outcome, or is reported as Deferred (or Expanded, or PutBack) and so is
 //     somebody's durable business; none is dropped in silence.
 //   - A tag that was seen by the read before a write (at most 30 s earlier) is not changed unless Options.Overwrite says so.
 //     An upsert writes only where none of its keys is there, and Jobs for one resource run one after another, oldest event first.
@@ -88,6 +88,10 @@ const (
 	// Expanded: the Job found the Jobs in Expanded, perhaps none, and is done. The Tagger goes on with them by itself; it
 	// reports nothing of them before this Result was handled.
 	Expanded
+	// PutBack: the calls for its Scope, API and action work, and can't keep up. The Job has no Outcome and is not to be stored;
+	// the caller keeps the event's name and time, never notes the event as settled by id, and reads it again later, of the
+	// backlog. Only Jobs of new events are.
+	PutBack
 	// Replay: calls for this Scope, API and action work again, so what went Unstored may be read again. Comes also when
 	// nothing was: once for each action at its first success.
 	Replay
@@ -95,7 +99,7 @@ const (
 
 // String returns the kind as logs show it.
 func (k ResultKind) String() string {
-	return [...]string{"ended", "deferred", "unstored", "expanded", "replay"}[k]
+	return [...]string{"ended", "deferred", "unstored", "expanded", "put back", "replay"}[k]
 }
 
 // Result is one report of the Tagger.

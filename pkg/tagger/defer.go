@@ -44,7 +44,12 @@ type groupKey struct {
 type group struct {
 	groupKey
 	members map[*task]struct{} // in hand
-	waiting []*task            // deferred, not being tried right now, oldest first
+	live    int                // of them, those of new events
+	back    struct {           // of new events, those from a time on are put back, until no more are left than that
+		from  time.Time
+		until int
+	}
+	waiting []*task // deferred, not being tried right now, oldest first
 	used    time.Time
 
 	stored       int // deferred, being tried or not
@@ -83,14 +88,29 @@ func (t *Tagger) groupFor(j resource.Job, api resource.TagAPI, now time.Time) *g
 	return g
 }
 
+// join and leave keep the members.
+func (g *group) join(tk *task) {
+	g.members[tk] = struct{}{}
+	if !tk.job.Event.Backlog {
+		g.live++
+	}
+}
+
+func (g *group) leave(tk *task) {
+	if _, ok := g.members[tk]; ok && !tk.job.Event.Backlog {
+		g.live--
+	}
+	delete(g.members, tk)
+}
+
 // regroup moves a task that is in hand to the group of the call that it is to be tried by now.
 func (t *Tagger) regroup(tk *task, now time.Time) {
 	old, g := tk.group, t.groupOf(tk.job, now)
 	if g == old {
 		return
 	}
-	delete(old.members, tk)
-	g.members[tk] = struct{}{}
+	old.leave(tk)
+	g.join(tk)
 	if tk.stored {
 		old.stored--
 		g.stored++
@@ -144,9 +164,7 @@ func (g *group) refuses(reason resource.Reason, now time.Time) bool {
 
 func (g *group) addWaiting(tk *task) {
 	tk.state = stateWaiting
-	at, _ := slices.BinarySearchFunc(g.waiting, tk, func(a, b *task) int {
-		return cmp.Or(a.job.Event.Time.Compare(b.job.Event.Time), cmp.Compare(a.seq, b.seq))
-	})
+	at, _ := slices.BinarySearchFunc(g.waiting, tk, older)
 	g.waiting = slices.Insert(g.waiting, at, tk)
 }
 
@@ -393,29 +411,40 @@ func (t *Tagger) store(tk *task, now time.Time) {
 	t.decisions = append(t.decisions, decision{task: tk, wait: true, silent: true})
 }
 
-// relieve makes room in a Scope that is full, so that an action that fails, or that AWS lets through by the drop, holds up
-// no other: its Jobs are deferred early.
-func (t *Tagger) relieve(scope event.Scope) {
-	now := time.Now()
+// relieve makes room for new events, or for the backlog, in a Scope that is full: an action that fails, or that gets more than
+// AWS lets through, is to hold up no other. It takes the first of three ways that does something.
+func (t *Tagger) relieve(scope event.Scope, backlog bool) {
+	failing := func(g *group) bool { return g.failures >= relieveAt } // one failure may be a hiccup
+	_ = t.putOffEarly(scope, failing, false) || !backlog && t.putBack(scope) || t.putOffEarly(scope, t.slow, true)
+}
+
+// putOffEarly defers the Jobs of some groups early; of those that work, only so many: better to wait than to be missed for
+// want of room. It reports whether there were any.
+func (t *Tagger) putOffEarly(scope event.Scope, some func(*group) bool, work bool) bool {
+	now, did := time.Now(), false
 	for k, g := range t.groups {
-		if k.scope != scope {
-			continue
-		}
-		failing := g.failures >= relieveAt // one failure may be a hiccup
-		if !failing && !t.slow(g) {
+		if k.scope != scope || !some(g) {
 			continue
 		}
 		for tk := range g.members {
-			if !failing && !tk.stored && g.stored >= hardStored/2 {
-				continue // it is slow and works: better to wait than to be missed for want of room
+			if !work || tk.stored || g.stored < hardStored/2 {
+				did = t.putOff(tk, now) || did
 			}
-			t.putOff(tk, now)
 		}
 	}
+	return did
 }
 
 // slow reports whether throttles have left little of the rate of one of the calls that the group's Jobs take.
 func (t *Tagger) slow(g *group) bool {
+	return slices.ContainsFunc(t.callsOf(g), func(api resource.TagAPI) bool {
+		l := t.limiters[laneKey{g.place, api}]
+		return l != nil && l.slow()
+	})
+}
+
+// callsOf returns the calls that the group's Jobs take.
+func (t *Tagger) callsOf(g *group) []resource.TagAPI {
 	calls := []resource.TagAPI{g.api}
 	switch g.api {
 	case resource.EC2CreateTags:
@@ -434,10 +463,7 @@ func (t *Tagger) slow(g *group) bool {
 		}
 		break
 	}
-	return slices.ContainsFunc(calls, func(api resource.TagAPI) bool {
-		l := t.limiters[laneKey{g.place, api}]
-		return l != nil && l.slow()
-	})
+	return calls
 }
 
 // expire defers what --once has no time left for: behind others of an action that fails, a Job may get no try to end by.
@@ -452,14 +478,14 @@ func (t *Tagger) expire(g *group, now time.Time) {
 	}
 }
 
-// putOff defers a task that is not being tried at this moment, for what its group failed of.
-func (t *Tagger) putOff(tk *task, now time.Time) {
+// putOff defers a task that is not being tried at this moment, for what its group failed of; false if it is.
+func (t *Tagger) putOff(tk *task, now time.Time) bool {
 	switch tk.state {
 	case stateQueued:
 		tk.queue.remove(tk)
 	case stateDelayed, stateParked:
 	default:
-		return
+		return false
 	}
 	if tk.job.LastReason == "" {
 		tk.job.LastReason = cmp.Or(tk.group.lastReason, resource.Exhausted)
@@ -467,6 +493,7 @@ func (t *Tagger) putOff(tk *task, now time.Time) {
 	}
 	tk.waits(t.opts.Now())
 	t.store(tk, now)
+	return true
 }
 
 // waits begins the time that a Job is tried for, also when it is deferred before its first try: it would start anew with

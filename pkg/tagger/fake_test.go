@@ -512,6 +512,8 @@ func (w *world) outcome(j resource.Job) string {
 		return ""
 	case r.Kind == Expanded:
 		return "expanded"
+	case r.Kind == PutBack:
+		return "put back"
 	case r.Kind == Unstored:
 		return "unstored/" + string(r.Outcome.Reason)
 	case r.Outcome.Kind == resource.Missed:

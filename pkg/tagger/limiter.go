@@ -55,6 +55,13 @@ func (l *limiter) slow() bool {
 	return l.current <= l.full/slowFraction
 }
 
+// perSecond is the rate now.
+func (l *limiter) perSecond() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current
+}
+
 func (l *limiter) set(perSecond float64, now time.Time) {
 	l.current, l.changed = perSecond, now
 	l.tokens.SetLimitAt(now, rate.Limit(perSecond))

@@ -148,8 +148,8 @@ type plan struct {
 }
 
 // mustRead reports whether the tags of the task's resource have to be known before it is written.
-func (r *run) mustRead(tk *task) bool {
-	return tk.job.Upsert || replaces(tk.job.Resource) != "" || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !r.opts.Overwrite(tag.Key) })
+func (t *Tagger) mustRead(tk *task) bool {
+	return tk.job.Upsert || replaces(tk.job.Resource) != "" || slices.ContainsFunc(tk.job.Tags, func(tag resource.Tag) bool { return !t.opts.Overwrite(tag.Key) })
 }
 
 // plan compares the wanted tags with those that are there. The caller holds the lock.

@@ -127,8 +127,8 @@ func stress(t *testing.T, seed uint64) {
 			time.Sleep(time.Duration(rng.IntN(60000)) * time.Millisecond)
 		case 1:
 			w.tagger.mu.Lock()
-			w.tagger.relieve(event.Scope{AccountID: paris.AccountID, Region: paris.Region})
-			w.tagger.relieve(ireland)
+			w.tagger.relieve(event.Scope{AccountID: paris.AccountID, Region: paris.Region}, false)
+			w.tagger.relieve(ireland, false)
 			w.tagger.mu.Unlock()
 			w.tagger.poke()
 		}

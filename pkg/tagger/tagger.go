@@ -127,7 +127,7 @@ func (t *Tagger) submit(ctx context.Context, j resource.Job) error {
 			t.poke()
 			return nil
 		}
-		t.relieve(j.Event.Scope)
+		t.relieve(j.Event.Scope, j.Event.Backlog)
 		room := in.room
 		t.mu.Unlock()
 		t.poke()

@@ -128,6 +128,11 @@ func (t *Tagger) newTask(j resource.Job, now time.Time) *task {
 	return tk
 }
 
+// older compares tasks by event time, and where that is the same by when they came.
+func older(a, b *task) int {
+	return cmp.Or(a.job.Event.Time.Compare(b.job.Event.Time), cmp.Compare(a.seq, b.seq))
+}
+
 // take accepts a new Job, or decides it at once.
 func (t *Tagger) take(j resource.Job, now time.Time) {
 	tk := t.newTask(j, now)
@@ -145,6 +150,9 @@ func (t *Tagger) take(j resource.Job, now time.Time) {
 		}
 		g.nextSample = now.Add(probeInterval)
 		tk.alone = true
+	} else if g.isBack(tk) {
+		t.decide(tk, t.result(tk, PutBack))
+		return
 	}
 	t.admit(tk, now)
 }
@@ -153,7 +161,7 @@ func (t *Tagger) take(j resource.Job, now time.Time) {
 func (t *Tagger) hold(tk *task) {
 	t.inHand++
 	t.intakeOf(tk.job).inHand++
-	tk.group.members[tk] = struct{}{}
+	tk.group.join(tk)
 }
 
 // letGo takes a task out of hand, which is when the next Job of its resource gets its turn.
@@ -164,7 +172,7 @@ func (t *Tagger) letGo(tk *task, now time.Time) {
 		close(in.room)
 		in.room = make(chan struct{})
 	}
-	delete(tk.group.members, tk)
+	tk.group.leave(tk)
 	c := t.chains[tk.key]
 	if c == nil {
 		return
@@ -191,9 +199,7 @@ func (t *Tagger) admit(tk *task, now time.Time) {
 		t.chains[tk.key] = c
 	}
 	tk.state = stateParked
-	at, _ := slices.BinarySearchFunc(c.tasks, tk, func(a, b *task) int {
-		return cmp.Or(a.job.Event.Time.Compare(b.job.Event.Time), cmp.Compare(a.seq, b.seq))
-	})
+	at, _ := slices.BinarySearchFunc(c.tasks, tk, older)
 	c.tasks = slices.Insert(c.tasks, at, tk)
 	// Pages come newest first, so that the older event can come later: it goes first if the other is not under way.
 	if a := c.active; a != nil && at == 0 && (a.state == stateQueued || a.state == stateDelayed) {
