@@ -20,6 +20,7 @@ type lane struct {
 	queues  map[queueKey]*queue
 	running int // batches in flight, those of failing groups apart
 	reading int // of them, those that read one resource at a time
+	row     int // batches of new events since the last one of others
 }
 
 // queueKey is what Jobs of a lane share that travel together.
@@ -27,6 +28,7 @@ type queueKey struct {
 	tags    string
 	reads   string // the service that alone reads their tags: it may hang
 	backlog bool   // new events go first
+	stored  bool   // was deferred: likewise
 	retried bool   // failed before: might spoil a batch
 	solo    *group // its action fails at the moment: one batch of it at a time
 	alone   *task  // one that is tried by itself
@@ -69,7 +71,7 @@ func (t *Tagger) enqueue(tk *task, now time.Time) {
 		l = &lane{laneKey: k, queues: map[queueKey]*queue{}}
 		t.lanes[k] = l
 	}
-	qk := queueKey{tags: tk.tags, backlog: tk.job.Event.Backlog, retried: tk.retried}
+	qk := queueKey{tags: tk.tags, backlog: tk.job.Event.Backlog, stored: tk.stored, retried: tk.retried}
 	if tk.job.Expand != resource.ExpandNone {
 		qk.tags = "" // descriptions don't care
 	} else if readsAlone(tk.job.Resource) {
@@ -128,32 +130,56 @@ func (t *Tagger) open(q *queue) bool {
 	return q.lane.running < t.opts.Workers && (q.key.reads == "" || q.lane.api.Own() || q.lane.reading < max(1, t.opts.Workers/2))
 }
 
-// dispatch takes the batches that go now: new events first, then by age.
+// dispatch takes the batches that go now.
 func (t *Tagger) dispatch(now time.Time) []batch {
 	var batches []batch
 	for _, l := range t.lanes {
-		var queues []*queue
-		for _, q := range l.queues {
-			if !t.ready(q).After(now) && t.open(q) {
-				queues = append(queues, q)
-			}
-		}
-		slices.SortFunc(queues, func(a, b *queue) int {
-			if a.key.backlog != b.key.backlog {
-				if b.key.backlog {
-					return -1
+		for {
+			var next *queue
+			for _, q := range l.queues {
+				if t.open(q) && !t.ready(q).After(now) && (next == nil || l.before(q, next)) {
+					next = q
 				}
-				return 1
 			}
-			return a.due.Compare(b.due)
-		})
-		for _, q := range queues {
-			for len(q.tasks) > 0 && !t.ready(q).After(now) && t.open(q) {
-				batches = append(batches, t.takeBatch(q))
+			if next == nil {
+				break
 			}
+			if l.row++; next.rank() > 0 {
+				l.row = 0
+			}
+			batches = append(batches, t.takeBatch(next))
 		}
 	}
 	return batches
+}
+
+// newInRow batches of new events go before one of others, if some wait: what was deferred must not be given up for want of a turn.
+const newInRow = 4
+
+// rank orders what waits for a lane: new events, then what was deferred, then the backlog.
+func (q *queue) rank() int {
+	switch {
+	case q.key.stored:
+		return 1
+	case q.key.backlog:
+		return 2
+	}
+	return 0
+}
+
+// before says which queue goes first: by rank and then by age, which is that of the event for what was deferred, since all
+// of an action come back at once.
+func (l *lane) before(a, b *queue) bool {
+	ra, rb := a.rank(), b.rank()
+	switch {
+	case ra != rb && l.row >= newInRow && min(ra, rb) == 0:
+		return ra > 0
+	case ra != rb:
+		return ra < rb
+	case a.key.stored:
+		return older(a.tasks[0], b.tasks[0]) < 0
+	}
+	return a.due.Before(b.due)
 }
 
 func (t *Tagger) takeBatch(q *queue) batch {
@@ -207,7 +233,10 @@ func (t *Tagger) nextTime(now time.Time) time.Time {
 	}
 	for _, l := range t.lanes {
 		for _, q := range l.queues {
-			if at := t.ready(q); t.open(q) && at.Before(next) {
+			if !t.open(q) {
+				continue
+			}
+			if at := t.ready(q); at.Before(next) {
 				next = at
 			}
 		}

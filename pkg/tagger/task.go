@@ -23,7 +23,8 @@ type task struct {
 	seq     uint64
 	arrived time.Time
 	state   taskState
-	queue   *queue // set while queued
+	queue   *queue  // set while queued
+	intake  *intake // whose room it takes while in hand; nil for one that was deferred: those are bounded by themselves
 
 	notBefore     time.Time // when delayed or waiting: the next try
 	notFound      int       // attempts that found nothing, and since when
@@ -160,17 +161,22 @@ func (t *Tagger) take(j resource.Job, now time.Time) {
 // hold counts a task as in hand.
 func (t *Tagger) hold(tk *task) {
 	t.inHand++
-	t.intakeOf(tk.job).inHand++
+	if !tk.stored {
+		tk.intake = t.intakeOf(tk.job)
+		tk.intake.inHand++
+	}
 	tk.group.join(tk)
 }
 
 // letGo takes a task out of hand, which is when the next Job of its resource gets its turn.
 func (t *Tagger) letGo(tk *task, now time.Time) {
 	t.inHand--
-	in := t.intakeOf(tk.job)
-	if in.inHand--; in.inHand == in.limit-1 {
-		close(in.room)
-		in.room = make(chan struct{})
+	if in := tk.intake; in != nil {
+		tk.intake = nil
+		if in.inHand--; in.inHand == in.limit-1 {
+			close(in.room)
+			in.room = make(chan struct{})
+		}
 	}
 	tk.group.leave(tk)
 	c := t.chains[tk.key]
