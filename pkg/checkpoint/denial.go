@@ -13,6 +13,8 @@ const (
 	replayEvery = time.Hour
 	// putBackRest is how long none is put back before their events are read again: they would only meet the same flood.
 	putBackRest = 2 * time.Minute
+	// putBackEvery is replayEvery for them: they will be tagged, and only what was tagged since is read in vain.
+	putBackEvery = 10 * time.Minute
 )
 
 // Denial records that Jobs were missed without being stored, because too many like them waited already, or put back, because
@@ -102,7 +104,13 @@ func (d *Denial) due(now time.Time) bool {
 }
 
 // rested reports whether the last replay is long enough past.
-func (d *Denial) rested(now time.Time) bool { return past(d.Replayed, replayEvery, now) }
+func (d *Denial) rested(now time.Time) bool {
+	every := replayEvery
+	if !d.PutBack.IsZero() {
+		every = putBackEvery
+	}
+	return past(d.Replayed, every, now)
+}
 
 // past reports whether at is so long past. A host clock that went back does not count.
 func past(at time.Time, long time.Duration, now time.Time) bool {

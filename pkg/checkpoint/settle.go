@@ -93,7 +93,7 @@ func (l *Ledger) Unstored(j resource.Job, api resource.TagAPI, action string) {
 }
 
 // PutBack notes that a Job was given up untried, because its calls can't keep up. Its event is never noted by id, and read
-// again of the backlog, by its name, once none was put back for a while; at most once an hour for an action.
+// again of the backlog, by its name, once none was put back for a while.
 func (l *Ledger) PutBack(j resource.Job, api resource.TagAPI, action string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -161,6 +161,13 @@ func (d *Disk) Files() []string {
 	return names
 }
 
+// Size returns how many bytes all files hold.
+func (d *Disk) Size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.used()
+}
+
 // do runs one operation with its fault. The caller holds mu.
 func (d *Disk) do(op, name string, effect func() error) error {
 	if d.stopped {
