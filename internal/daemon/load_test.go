@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -8,6 +10,8 @@ import (
 	"time"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
+	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
@@ -114,4 +118,133 @@ func TestFloodOfOneKind(t *testing.T) {
 		t.Logf("%d tagged in %s; others %s after their events are visible, one in ten later than %s; State at most %d KB",
 			flood, done, late[len(late)/2], late[len(late)*9/10], most>>10)
 	})
+}
+
+// A State with all that may be deferred of 50 actions is loaded, retried and drained, the oldest first; new events, of the same call
+// and of another, are tagged as fast as ever, while all of it is still denied and while it comes back at once.
+func TestTenThousandDeferred(t *testing.T) {
+	t.Parallel()
+	stores := map[string]func(*world) checkpoint.Store{
+		"file": func(w *world) checkpoint.Store { return checkpoint.NewFileStore(w.disk, stateDir) },
+		"DynamoDB": func(w *world) checkpoint.Store {
+			if err := w.table(w.cloud.HTTPClient()).Create(w.t.Context()); err != nil {
+				w.t.Fatal(err)
+			}
+			return w.claimed(w.cloud.HTTPClient(), "one")
+		},
+	}
+	if os.Getenv("AUTOTAGD_SLOW") == "" {
+		delete(stores, "DynamoDB")
+	}
+	for name, store := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { tenThousandDeferred(t, store) })
+		})
+	}
+}
+
+func tenThousandDeferred(t *testing.T, open func(*world) checkpoint.Store) {
+	const actions, each = 50, 200
+	w := newWorld(t, 1, "{global_region: off, poll: {lookback: 5m, sweep_interval: 1m}}", fakeaws.Config{Visibility: 30 * time.Second})
+	store := open(w)
+	people := make([]fakeaws.Who, 40)
+	for i := range people {
+		people[i] = fakeaws.IAMUser(fmt.Sprint("person", i))
+	}
+	var jobs []resource.Job // oldest first
+	for i := range actions * each {
+		who := people[w.rng.IntN(len(people))]
+		made := w.cloud.Create(w.cloud.Scope(), "CreateQueue", who, fakeaws.Spec{
+			Name: fmt.Sprint("q", i), Delay: -1, At: time.Now().Add(time.Duration(i)*time.Second/2 - 12*time.Hour),
+		})
+		r := made.Resources[0]
+		jobs = append(jobs, resource.Job{
+			Event: resource.EventRef{ID: made.EventID, Source: "sqs.amazonaws.com", Name: "CreateQueue", Time: made.Time, Scope: w.cloud.Scope(), Seen: made.Time},
+			Resource: resource.Resource{
+				ARN: r.ARN, ID: r.ID, Service: "sqs", Type: "AWS::SQS::Queue", Scope: r.Scope, TagAPI: resource.TagResources,
+				IAMAction: fmt.Sprintf("service%d:TagResource", i%actions), Confidence: resource.Verified,
+			},
+			Tags:  []resource.Tag{{Key: "Owner", Value: who.Owner}, {Key: "PrincipalId", Value: r.PrincipalID}},
+			Owner: who.Owner, FirstTried: time.Now().Add(-6 * time.Hour), LastReason: resource.AccessDenied, Attempts: 7,
+		})
+	}
+	ledger, err := checkpoint.Open(t.Context(), store, w.cloud.Scope(), checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ledger.Reset(event.Marks{Floor: time.Now().Add(-time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range jobs {
+		ledger.Defer(j)
+	}
+	if err := ledger.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	w.cloud.Deny("sqs:TagQueue")
+	var seen latencies
+	r := w.start(func(o *Options) { o.Store, o.OnOutcome = store, seen.observe })
+	var news []fakeaws.Created
+	create := func(minutes int) {
+		for range 6 * minutes {
+			time.Sleep(10 * time.Second)
+			who := people[w.rng.IntN(len(people))]
+			news = append(news, w.cloud.Create(w.cloud.Scope(), "CreateVolume", who), w.cloud.Create(w.cloud.Scope(), "CreateTopic", who))
+		}
+	}
+	create(5)
+	denied := len(news)
+	s := r.daemon.fleet.all()[0]
+	if n := s.ledger.DeferredCount(); n != len(jobs) {
+		t.Errorf("%d are deferred while denied, want %d", n, len(jobs))
+	}
+	w.cloud.Allow("sqs:TagQueue")
+	granted, drained := time.Now(), time.Duration(0)
+	for drained == 0 && time.Since(granted) < time.Hour {
+		if create(1); s.ledger.DeferredCount() == 0 {
+			drained = time.Since(granted)
+		}
+	}
+	time.Sleep(8 * time.Minute) // until a final pass has read the last ones
+	r.stop()
+	w.audit()
+	if drained == 0 {
+		t.Error("not drained within an hour of the grant")
+	}
+
+	for _, service := range []string{"ec2", "sns"} {
+		if worst, n := seen.worst(service); worst > 10*time.Second || n == 0 {
+			t.Errorf("%s: tagged %s after it was seen at worst, of %d", service, worst, n)
+		}
+	}
+	// An interval, a scan, the batch. The draining calls are events themselves, which take longer to read; and one in ten may be
+	// later than a head scan looks.
+	before, after := w.sinceVisible(news[:denied]), w.sinceVisible(news[denied:])
+	if p90 := before[len(before)*9/10]; p90 > 30*time.Second {
+		t.Errorf("while all was denied, one in ten new ones was tagged %s after its event was visible", p90)
+	}
+	if p50 := after[len(after)/2]; p50 > 2*time.Minute {
+		t.Errorf("while all came back, every other new one was tagged %s after its event was visible", p50)
+	}
+	last, overtaken := map[string]time.Time{}, 0 // by action and person: these travel together
+	for _, j := range jobs {
+		got, _ := w.cloud.Resource(j.Resource.ARN)
+		if len(got.Writes) == 0 {
+			continue
+		}
+		k, at := j.Resource.IAMAction+j.Owner, got.Writes[0].Time
+		if at.Before(last[k].Add(-5 * time.Second)) {
+			overtaken++
+		}
+		if at.After(last[k]) {
+			last[k] = at
+		}
+	}
+	if overtaken > 2*actions { // those that were tried alone, to find out
+		t.Errorf("%d were tagged before an older one of their action", overtaken)
+	}
+	t.Logf("%d drained in %s; new ones tagged %s (one in ten %s) after their events were visible, %s (%s) meanwhile", len(jobs), drained,
+		before[len(before)/2], before[len(before)*9/10], after[len(after)/2], after[len(after)*9/10])
 }
