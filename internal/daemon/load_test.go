@@ -3,11 +3,14 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
 	"github.com/autotagd/autotagd/pkg/checkpoint"
@@ -15,7 +18,7 @@ import (
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
-// latencies keeps how long after each event's first sight its Job ended, by service, the backlog left out.
+// latencies keeps how long after each event's first sight its resource was tagged, by service, the backlog left out.
 type latencies struct {
 	mu    sync.Mutex
 	by    map[string][]time.Duration
@@ -29,7 +32,7 @@ func (l *latencies) observe(o resource.Outcome) {
 		l.by, l.kinds = map[string][]time.Duration{}, map[resource.OutcomeKind]int{}
 	}
 	l.kinds[o.Kind]++
-	if !o.Job.Event.Backlog {
+	if !o.Job.Event.Backlog && o.Kind == resource.Tagged {
 		s := o.Job.Resource.Service
 		l.by[s] = append(l.by[s], o.At.Sub(o.Job.Event.Seen))
 	}
@@ -247,4 +250,81 @@ func tenThousandDeferred(t *testing.T, open func(*world) checkpoint.Store) {
 	}
 	t.Logf("%d drained in %s; new ones tagged %s (one in ten %s) after their events were visible, %s (%s) meanwhile", len(jobs), drained,
 		before[len(before)/2], before[len(before)*9/10], after[len(after)/2], after[len(after)*9/10])
+}
+
+// Three creates a second of one action that is denied, all day: what is kept of them stays within its bounds, another service of
+// the Scope is never held up, and after the grant each of them is tagged. By default it is twenty minutes of it.
+func TestDeniedAllDay(t *testing.T) {
+	t.Parallel()
+	day := 20 * time.Minute
+	if os.Getenv("AUTOTAGD_SLOW") != "" {
+		day = wholeDay
+	}
+	synctest.Test(t, func(t *testing.T) { deniedAllDay(t, day) })
+}
+
+func deniedAllDay(t *testing.T, day time.Duration) {
+	w := newWorld(t, 1, "{global_region: off, poll: {interval: 1m, lookback: 5m, sweep_interval: 5m}}", fakeaws.Config{Visibility: 5 * time.Second})
+	w.cloud.Deny("sqs:TagQueue")
+	alice := fakeaws.IAMUser("alice")
+	var seen latencies
+	start := func() *running {
+		return w.start(func(o *Options) { o.Log, o.OnOutcome = zap.NewNop(), seen.observe })
+	}
+	r := start()
+	denied, most, size := 0, 0, 0
+	for begin := time.Now(); time.Since(begin) < day; {
+		for range 3 * 20 {
+			w.cloud.Create(w.cloud.Scope(), "CreateQueue", alice)
+			denied++
+			time.Sleep(time.Second / 3)
+		}
+		w.cloud.Create(w.cloud.Scope(), "CreateVolume", alice)
+		most = max(most, r.daemon.fleet.all()[0].ledger.DeferredCount())
+		size = max(size, w.disk.Size())
+	}
+	if most != 200 {
+		t.Errorf("at most %d were deferred, want 200", most)
+	}
+	if size > 512<<10 {
+		t.Errorf("%d bytes of State", size)
+	}
+	alive := heap()
+	r.stop()
+	r = nil // what it kept is what this frees
+	held := alive - heap()
+	if held > 24<<20 {
+		t.Errorf("%d MB of memory", held>>20)
+	}
+
+	r = start()
+	time.Sleep(5 * time.Minute)
+	w.cloud.Allow("sqs:TagQueue")
+	granted, done := time.Now(), time.Duration(0)
+	for done == 0 && time.Since(granted) < day {
+		w.cloud.Create(w.cloud.Scope(), "CreateVolume", alice)
+		time.Sleep(5 * time.Minute)
+		if len(w.cloud.Audit(5*time.Minute)) == 0 {
+			done = time.Since(granted)
+		}
+	}
+	time.Sleep(15 * time.Minute) // until a final pass has read the last volumes
+	r.stop()
+	w.audit()
+	w.pace(1.5)
+	worst, volumes := seen.worst("ec2")
+	if worst > 10*time.Second || volumes == 0 {
+		t.Errorf("volumes: tagged %s after they were seen at worst, of %d", worst, volumes)
+	}
+	t.Logf("%d denied, %d missed at first; %d KB of State, %d KB of memory; all tagged %s after the grant; %d volumes at worst %s after they were seen",
+		denied, seen.kinds[resource.Missed], size>>10, held>>10, done, volumes, worst)
+}
+
+// heap is how much memory is in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what a finalizer held
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
