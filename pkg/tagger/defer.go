@@ -44,7 +44,7 @@ type groupKey struct {
 type group struct {
 	groupKey
 	members map[*task]struct{} // in hand
-	live    int                // of them, those of new events
+	live    int                // of them, those that take room of the new events'
 	back    struct {           // of new events, those from a time on are put back, until no more are left than that
 		from  time.Time
 		until int
@@ -91,17 +91,20 @@ func (t *Tagger) groupFor(j resource.Job, api resource.TagAPI, now time.Time) *g
 // join and leave keep the members.
 func (g *group) join(tk *task) {
 	g.members[tk] = struct{}{}
-	if !tk.job.Event.Backlog {
+	if tk.live() {
 		g.live++
 	}
 }
 
 func (g *group) leave(tk *task) {
-	if _, ok := g.members[tk]; ok && !tk.job.Event.Backlog {
+	if tk.live() {
 		g.live--
 	}
 	delete(g.members, tk)
 }
+
+// live reports whether a task takes room of the new events'.
+func (tk *task) live() bool { return tk.intake != nil && !tk.job.Event.Backlog }
 
 // regroup moves a task that is in hand to the group of the call that it is to be tried by now.
 func (t *Tagger) regroup(tk *task, now time.Time) {

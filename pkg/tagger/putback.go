@@ -49,7 +49,7 @@ func (t *Tagger) putBack(scope event.Scope) bool {
 	return put
 }
 
-// queued is what a group has in hand of new events, and not decided.
+// queued is what a group has in hand of new events, but for what is decided and what was deferred, which has its own room.
 type queued struct {
 	*group
 	all    int
@@ -60,7 +60,7 @@ type queued struct {
 func (g *group) queued() queued {
 	q := queued{group: g}
 	for tk := range g.members {
-		if tk.job.Event.Backlog || tk.state == stateDecided {
+		if tk.job.Event.Backlog || tk.stored || tk.state == stateDecided {
 			continue
 		}
 		q.all++
@@ -93,7 +93,7 @@ func (l *lane) calls() int {
 	}
 	n := 0
 	for k, q := range l.queues {
-		if !k.backlog && k.reads == "" {
+		if !k.backlog && !k.stored && k.reads == "" {
 			n += (len(q.tasks) + maxBatch(l.api) - 1) / maxBatch(l.api)
 		}
 	}

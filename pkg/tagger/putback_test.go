@@ -160,6 +160,34 @@ func TestBacklogIsNotPutBack(t *testing.T) {
 	})
 }
 
+// What comes back of the deferred takes neither room nor turns of new events, and so is no reason to put them back.
+func TestTheDeferredAreNoFlood(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := prepare(t, f, nil)
+		w.tagger.Restore(restored(f, maxStored))
+		w.run()
+		time.Sleep(10 * time.Second) // until they are tried
+		var topics []resource.Job
+		for i := range 50 {
+			arn := fmt.Sprint("arn:aws:svc00:eu-west-3:123456789012:new", i)
+			f.make(arn)
+			topics = append(topics, arnJob(arn, fmt.Sprint("new", i)))
+		}
+		w.submit(topics...)
+		for i := range maxInHand + 100 {
+			w.submit(floods["a service's own call"](f, i))
+		}
+		time.Sleep(time.Minute)
+		for _, j := range topics {
+			w.want(j, "tagged")
+		}
+		if n := w.kinds(PutBack); n < 1000 {
+			t.Errorf("%d put back, want those of the flood", n)
+		}
+	})
+}
+
 func TestFairShare(t *testing.T) {
 	for _, tt := range []struct {
 		sizes   []int

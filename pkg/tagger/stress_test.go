@@ -149,15 +149,20 @@ func stress(t *testing.T, seed uint64) {
 	w.tagger.mu.Lock()
 	defer w.tagger.mu.Unlock()
 	for k, g := range w.tagger.groups {
-		if g.round != nil || g.stored != 0 || g.storedDenied != 0 || len(g.waiting)+len(g.members)+g.running != 0 {
+		if g.round != nil || g.stored != 0 || g.storedDenied != 0 || len(g.waiting)+len(g.members)+g.live+g.running != 0 {
 			t.Errorf("group %v: %+v", k, g)
 		}
 	}
 	if len(w.tagger.chains)+len(w.tagger.delayed)+w.tagger.inHand != 0 {
 		t.Errorf("left: %d chains, %d delayed, %d in hand", len(w.tagger.chains), len(w.tagger.delayed), w.tagger.inHand)
 	}
+	for k, in := range w.tagger.intakes {
+		if in.inHand != 0 {
+			t.Errorf("intake %v: %d in hand", k, in.inHand)
+		}
+	}
 	for k, l := range w.tagger.lanes {
-		if len(l.queues) > 0 || l.running > 0 {
+		if len(l.queues) > 0 || l.running > 0 || l.reading > 0 {
 			t.Errorf("lane %v has %d queues", k, len(l.queues))
 		}
 	}

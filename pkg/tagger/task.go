@@ -171,6 +171,7 @@ func (t *Tagger) hold(tk *task) {
 // letGo takes a task out of hand, which is when the next Job of its resource gets its turn.
 func (t *Tagger) letGo(tk *task, now time.Time) {
 	t.inHand--
+	tk.group.leave(tk)
 	if in := tk.intake; in != nil {
 		tk.intake = nil
 		if in.inHand--; in.inHand == in.limit-1 {
@@ -178,7 +179,6 @@ func (t *Tagger) letGo(tk *task, now time.Time) {
 			in.room = make(chan struct{})
 		}
 	}
-	tk.group.leave(tk)
 	c := t.chains[tk.key]
 	if c == nil {
 		return
