@@ -218,7 +218,7 @@ func tenThousandDeferred(t *testing.T, open func(*world) checkpoint.Store) {
 	}
 
 	for _, service := range []string{"ec2", "sns"} {
-		if worst, n := seen.worst(service); worst > 10*time.Second || n == 0 {
+		if worst, n := seen.worst(service); worst > 15*time.Second || n == 0 {
 			t.Errorf("%s: tagged %s after it was seen at worst, of %d", service, worst, n)
 		}
 	}

@@ -9,8 +9,9 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 )
 
-// patience is how long the calls for what a Scope has in hand may take before it puts back what is beyond, when it is full.
-const patience = time.Minute
+// patience is how long the calls for what a Scope has in hand may take before it puts back what is beyond, when it is full: less
+// than a minute, so that another service whose resources take the same call waits no longer.
+const patience = 45 * time.Second
 
 // putBack makes room in a Scope that is full because a call that works can't keep up with what it gets: of each call's Jobs
 // the oldest stay, as many as it does within patience, and the others are put back where they came from: their events are

@@ -78,7 +78,7 @@ func TestFloodHoldsUpNoOther(t *testing.T) {
 					t.Errorf("%d tagged that are newer than the first one put back, want at most %d", after, most)
 				}
 				if tagged < 200 {
-					t.Errorf("%d tagged, want a minute's worth", tagged)
+					t.Errorf("%d tagged, want what is done in time", tagged)
 				}
 				t.Logf("%d tagged, %d put back", tagged, back)
 
@@ -97,7 +97,7 @@ func TestFloodHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// However many come at once, and of however many people, none is put back that bulk calls do in a minute; nor is any as long
+// However many come at once, and of however many people, none is put back that bulk calls do in time; nor is any as long
 // as a Scope has room, and even then a service that is read one by one leaves others their turn.
 func TestBurstIsNotPutBack(t *testing.T) {
 	bubble(t, func(t *testing.T) {
