@@ -5,4 +5,4 @@ package daemon
 import "time"
 
 // wholeDay is less of it under the race detector, which takes five times as long.
-const wholeDay = 6 * time.Hour
+const wholeDay = 2 * time.Hour
