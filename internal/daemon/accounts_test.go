@@ -142,3 +142,21 @@ func TestNoAccountAtAll(t *testing.T) {
 		}
 	})
 }
+
+// Invariant 4: attempts that waited for a role's credentials together don't leave together.
+func TestAttemptsThatWaitedForCredentialsKeepTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, `{regions: [us-east-1], accounts: [{role_arn: "`+roleIn(fakeaws.DefaultAccount)+`"}]}`, fakeaws.Config{
+			Regions: []string{"us-east-1"}, Roles: []fakeaws.Role{{ARN: roleIn(fakeaws.DefaultAccount)}},
+		})
+		w.cloud.SetFaults("AssumeRole", fakeaws.Faults{Slow: 1})
+		r := w.start()
+		time.Sleep(3 * time.Minute)
+		r.stop()
+		if n := len(w.cloud.Calls("LookupEvents")); n < 5 {
+			t.Errorf("LookupEvents was called %d times", n)
+		}
+		w.pace(w.cfg.Poll.Rate)
+	})
+}

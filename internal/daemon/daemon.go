@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"github.com/autotagd/autotagd/internal/awsclient"
 	"github.com/autotagd/autotagd/pkg/catalog"
@@ -89,7 +88,7 @@ type Daemon struct {
 	checkpointMetrics *checkpoint.Metrics
 	pollerMetrics     *poller.Metrics
 
-	limiters map[event.Scope]*rate.Limiter // of whoever opens Scopes
+	limiters map[event.Scope]*poller.Limiter // of whoever opens Scopes
 
 	// Set by prepare, before anything runs.
 	accounts    *accounts
@@ -127,7 +126,7 @@ func New(o Options, planner *Planner) *Daemon {
 		metrics:  newMetrics(reg, o.Version, o.Commit, runtime.Version()),
 		outcomes: newOutcomeLog(o.Log),
 		store:    o.Store,
-		limiters: map[event.Scope]*rate.Limiter{},
+		limiters: map[event.Scope]*poller.Limiter{},
 
 		checkpointMetrics: checkpoint.NewMetrics(reg),
 		pollerMetrics:     poller.NewMetrics(reg),
@@ -406,7 +405,7 @@ func (d *Daemon) open(ctx context.Context, id event.Scope, since time.Time) (*sc
 }
 
 // limiter is the Scope's rate in this process: a Scope that is begun again a moment after it was lost has no second one.
-func (d *Daemon) limiter(id event.Scope) *rate.Limiter {
+func (d *Daemon) limiter(id event.Scope) *poller.Limiter {
 	if d.limiters[id] == nil {
 		d.limiters[id] = poller.NewLimiter(d.options.Config.Poll.Rate)
 	}

@@ -11,6 +11,7 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/autotagd/autotagd/pkg/event"
 )
@@ -51,7 +52,7 @@ func (p *Poller) lookup(ctx context.Context, c *call) ([]Event, string, error) {
 		}
 	}
 	in.LookupAttributes = []types.LookupAttribute{attribute}
-	out, err := p.Client.LookupEvents(ctx, in, oneAttempt)
+	out, err := p.Client.LookupEvents(ctx, in, p.attempt)
 	p.ended(c, err)
 	p.metrics.requests[classify(err)].Inc()
 	if err != nil {
@@ -79,8 +80,20 @@ func (p *Poller) lookup(ctx context.Context, c *call) ([]Event, string, error) {
 	return records, aws.ToString(out.NextToken), nil
 }
 
-// oneAttempt turns the SDK's own retries off: an attempt that the limiter did not see would break the rate.
-func oneAttempt(o *cloudtrail.Options) { o.Retryer = aws.NopRetryer{} }
+// attempt turns the SDK's own retries off: an attempt that the limiter did not see would break the rate. And it has the
+// request keep to the rate once more when there are credentials for it.
+func (p *Poller) attempt(o *cloudtrail.Options) {
+	o.Retryer = aws.NopRetryer{}
+	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Rate",
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+				if err := p.limiter.sends.Wait(ctx); err != nil {
+					return middleware.FinalizeOutput{}, middleware.Metadata{}, fmt.Errorf("wait for the rate: %w", err)
+				}
+				return next.HandleFinalize(ctx, in)
+			}), "Signing", middleware.Before)
+	})
+}
 
 // take filters a page by name, before any JSON is decoded, and begins its create events. It returns those to hand on.
 func (p *Poller) take(c *call, records []Event, now time.Time) ([]Event, page) {

@@ -93,7 +93,7 @@ type Options struct {
 	// behind the rate would all be sent in the same moment. What it fails with, the attempt fails with too.
 	Ready func(context.Context)
 	// Limiter, if set, is the Scope's rate that an earlier Poller kept to: see NewLimiter.
-	Limiter *rate.Limiter
+	Limiter *Limiter
 	Metrics *Metrics
 	Log     *zap.Logger
 }
@@ -103,7 +103,7 @@ type Poller struct {
 	Options
 	metrics *metrics
 	clock   *clock
-	limiter *rate.Limiter
+	limiter *Limiter
 	reader  *reader     // of the goroutine of Run
 	catalog sortedNames // read only
 
@@ -144,8 +144,17 @@ func New(o Options) *Poller {
 	}
 }
 
-// NewLimiter returns what keeps to perSecond LookupEvents attempts, evenly spaced.
-func NewLimiter(perSecond float64) *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), 1) }
+// Limiter keeps to a rate of LookupEvents attempts, evenly spaced: when they are planned, slower after throttles, and when they
+// are sent. Between the two an attempt may have waited for credentials, and others with it.
+type Limiter struct {
+	*rate.Limiter
+	sends *rate.Limiter
+}
+
+// NewLimiter returns a Limiter of so many attempts a second.
+func NewLimiter(perSecond float64) *Limiter {
+	return &Limiter{rate.NewLimiter(rate.Limit(perSecond), 1), rate.NewLimiter(rate.Limit(perSecond), 1)}
+}
 
 // Run reads until ctx ends, and then returns nil. An error of AWS never ends it; one of the Ledger or the Sink does.
 // It leaves no goroutine behind. It may be called once.
