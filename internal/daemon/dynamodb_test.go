@@ -27,6 +27,8 @@ type plug struct {
 	pulled atomic.Bool
 	// apart is set while nothing gets through to DynamoDB, and nothing from there.
 	apart atomic.Bool
+	// heard, if set, is shown what gets through: each request as it leaves, and its answer if one came.
+	heard func(r *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error)
 }
 
 func (p *plug) Do(r *http.Request) (*http.Response, error) {
@@ -34,7 +36,11 @@ func (p *plug) Do(r *http.Request) (*http.Response, error) {
 	if p.pulled.Load() || table && p.apart.Load() {
 		return nil, errors.New("the plug is pulled")
 	}
-	out, err := p.client.Do(r)
+	do := p.client.Do
+	if p.heard != nil {
+		do = func(r *http.Request) (*http.Response, error) { return p.heard(r, p.client.Do) }
+	}
+	out, err := do(r)
 	if p.pulled.Load() || table && p.apart.Load() {
 		return nil, errors.New("the plug is pulled")
 	}

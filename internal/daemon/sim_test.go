@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,7 @@ type shape struct {
 	replicas                  int // at most; 0: no others
 	lease                     time.Duration
 	creates, writes           float64
+	only                      creations // by name: few names, so that they are read one by one
 }
 
 func drawShape(rng *rand.Rand, length time.Duration) shape {
@@ -165,6 +167,7 @@ type sim struct {
 func newSim(t *testing.T, seed uint64, length time.Duration) *sim {
 	t.Helper()
 	sh := drawShape(rand.New(rand.NewPCG(seed, 1)), length)
+	sh.drawOnly(rand.New(rand.NewPCG(seed, 5)))
 	cloud := fakeaws.Config{
 		Regions: sh.regions, Visibility: sh.visibility, Consistency: sh.consistency, ClockOffset: sh.clock,
 		Duplicates: 0.02, EmptyPages: 0.02, Showings: true, Retention: 30 * time.Hour, TableTime: -1,
@@ -186,6 +189,9 @@ func newSim(t *testing.T, seed uint64, length time.Duration) *sim {
 	if sh.accounts > 0 {
 		yaml = append(yaml, "accounts: ["+strings.Join(roles, ", ")+"]")
 	}
+	if len(sh.only) > 0 {
+		yaml = append(yaml, "services: ["+strings.Join(sh.only.services(), ", ")+"]")
+	}
 	if sh.tabled {
 		yaml = append(yaml, fmt.Sprintf("checkpoint: {dynamodb: {table: autotagd, lease: %s}}", sh.lease))
 	}
@@ -202,8 +208,9 @@ func newSim(t *testing.T, seed uint64, length time.Duration) *sim {
 
 // run lets everything happen, waits until all is settled, and has the watch judge.
 func (s *sim) run() {
-	traffic := fakeaws.Traffic{Creates: s.creates, Writes: s.writes, Beat: time.Second, Level: s.level()}
-	s.cloud.Past(s.cloud.Now().Add(-s.lookback), s.cloud.Now(), fakeaws.Traffic{Creates: s.creates, Writes: s.writes, Beat: time.Second})
+	traffic := fakeaws.Traffic{Creates: s.creates, Writes: s.writes, Beat: time.Second, Only: s.only.names()}
+	s.cloud.Past(s.cloud.Now().Add(-max(s.lookback, s.past)), s.cloud.Now(), traffic)
+	traffic.Level = s.level()
 	ctx, cancel := context.WithTimeout(s.t.Context(), s.length)
 	defer cancel()
 	var all sync.WaitGroup
@@ -214,7 +221,7 @@ func (s *sim) run() {
 	s.watch.note("the weather has cleared up for good")
 	for began := time.Now(); ; time.Sleep(s.lookback/2 + s.sweep) {
 		took := time.Since(began)
-		if took > s.lookback+3*s.sweep && s.watch.settled() || took > settleTime {
+		if took > s.lookback+3*s.sweep && s.watch.settled() || took > settleTime+time.Duration(min(1, len(s.only)))*byNameStride {
 			break
 		}
 	}
@@ -251,6 +258,7 @@ type life struct {
 	name string
 	plug *plug
 	over bool
+	dead atomic.Bool // nothing that it does is heard any more
 }
 
 // begin starts a life.
@@ -258,7 +266,7 @@ func (s *sim) begin() *life {
 	s.mu.Lock()
 	s.lives++
 	l := &life{sim: s, name: fmt.Sprint("life-", s.lives)}
-	l.plug = &plug{client: s.cloud.HTTPClient(), key: "AKIA" + l.name}
+	l.plug = &plug{client: s.cloud.HTTPClient(), key: "AKIA" + l.name, heard: s.watch.hears(l.name)}
 	s.mu.Unlock()
 	clients, err := awsclient.FromConfig(aws.Config{
 		Region: s.cloud.Scope().Region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
@@ -270,7 +278,7 @@ func (s *sim) begin() *life {
 	l.running = s.start(func(o *Options) {
 		o.Clients = clients
 		o.OnOutcome = func(out resource.Outcome) {
-			if !l.plug.pulled.Load() { // of a dead process nobody hears
+			if !l.dead.Load() {
 				s.watch.outcome(l.name, out)
 			}
 		}
@@ -291,6 +299,7 @@ func (l *life) end(how string, gently bool) {
 	l.over = true
 	l.sim.watch.note(l.name + " " + how)
 	if !gently {
+		l.dead.Store(true)
 		l.plug.pulled.Store(true)
 		l.sim.disk.Stop()
 	}
@@ -348,6 +357,7 @@ func (s *sim) live(ctx context.Context, l *life, rng *rand.Rand) (died bool) {
 				case n > 0:
 					return storetest.None
 				case n == 0:
+					l.dead.Store(true)
 					l.plug.pulled.Store(true)
 					close(cut)
 				}

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -26,11 +28,13 @@ type watch struct {
 
 	mu       sync.Mutex // guards what follows
 	diary    []string
-	problems []string
+	problems int
 	taken    int // of the fake's resources
 	scopes   map[event.Scope]*scopeWatch
-	events   map[string]*creation // by event id
+	events   map[string]*creation   // by event id
+	keys     map[[16]byte]*creation // by what a seen# part has of an id
 	troubles []trouble
+	reads    reads
 }
 
 // creation is a create event and what became of it.
@@ -38,11 +42,20 @@ type creation struct {
 	id, name         string
 	scope            event.Scope
 	created, visible time.Time
+	made             []fakeaws.Resource
 	outcomes         []string
-	ended            time.Time // of the first Outcome, on AWS's clock; zero before
-	deferred         int       // parts that keep a Job of it
-	belowFloor       bool
+	ended            time.Time               // of the first Outcome, on AWS's clock; zero before
+	done             map[string]bool         // what has an Outcome: ARNs and ids, and allOfIt and itsExpansion
+	unstored         map[string]bool         // what was missed because too many waited
+	parts            map[string]resource.Job // deferred Jobs that a store keeps
+	seen             bool                    // its id was to be kept as settled
+	arrived          map[string]time.Time    // by life: when a head scan's answer had it
 }
+
+const (
+	allOfIt      = "all" // an Outcome that names no resource stands for all of the event
+	itsExpansion = "expansion"
+)
 
 // scopeWatch is what was saved of a Scope.
 type scopeWatch struct {
@@ -60,7 +73,7 @@ type trouble struct {
 }
 
 func newWatch(w *world, sh shape) *watch {
-	return &watch{world: w, shape: sh, began: time.Now(), scopes: map[event.Scope]*scopeWatch{}, events: map[string]*creation{}}
+	return &watch{world: w, shape: sh, began: time.Now(), scopes: map[event.Scope]*scopeWatch{}, events: map[string]*creation{}, keys: map[[16]byte]*creation{}, reads: newReads(w)}
 }
 
 // note keeps a line for the history that is printed when something is wrong.
@@ -82,7 +95,9 @@ func (w *watch) problem(c *creation, format string, args ...any) {
 	if c != nil {
 		text += w.story(c)
 	}
-	w.problems = append(w.problems, text)
+	if w.problems++; w.problems <= 10 {
+		w.t.Error(text)
+	}
 }
 
 // story is what happened to an event, for people.
@@ -96,8 +111,8 @@ func (w *watch) story(c *creation) string {
 	for _, o := range c.outcomes {
 		fmt.Fprintf(&b, "\n\t  %s", o)
 	}
-	if c.deferred > 0 {
-		fmt.Fprintf(&b, "\n\t  %d parts of the State have Jobs of it", c.deferred)
+	if len(c.parts) > 0 {
+		fmt.Fprintf(&b, "\n\t  %d parts of the State have Jobs of it", len(c.parts))
 	}
 	for _, r := range w.cloud.Resources() {
 		if r.EventID == c.id {
@@ -123,6 +138,15 @@ func (w *watch) outcome(life string, o resource.Outcome) {
 	if c.ended.IsZero() {
 		c.ended = now
 	}
+	stored := o.Kind != resource.Missed || !strings.HasPrefix(o.Detail, "too many wait already for ")
+	for _, name := range names(o.Job) {
+		if stored {
+			c.done[name] = true
+			delete(c.unstored, name)
+		} else if !c.done[name] {
+			c.unstored[name] = true
+		}
+	}
 	if len(c.outcomes) < 50 {
 		c.outcomes = append(c.outcomes, fmt.Sprint(now.UTC().Format("02 15:04:05 "), life, ": ", o.Kind, " ", o.Reason, " ", o.Job.Resource.ARN, o.Job.Resource.ID, " ", o.Detail))
 	}
@@ -133,14 +157,64 @@ func (w *watch) learn() {
 	made := w.cloud.ResourcesFrom(w.taken)
 	w.taken += len(made)
 	for _, r := range made {
-		if w.events[r.EventID] != nil {
+		if c := w.events[r.EventID]; c != nil {
+			c.made = append(c.made, r)
 			continue
 		}
-		c := &creation{id: r.EventID, name: r.EventName, scope: r.Scope, created: r.CreatedAt.Truncate(time.Second), visible: r.VisibleAt}
+		c := &creation{
+			id: r.EventID, name: r.EventName, scope: r.Scope, created: r.CreatedAt.Truncate(time.Second), visible: r.VisibleAt, made: []fakeaws.Resource{r},
+			done: map[string]bool{}, unstored: map[string]bool{}, parts: map[string]resource.Job{}, arrived: map[string]time.Time{},
+		}
 		w.events[r.EventID] = c
+		sum := sha256.Sum256([]byte(r.EventID))
+		w.keys[[16]byte(sum[:])] = c
 		s := w.scope(r.Scope)
 		s.above = append(s.above, c)
 	}
+}
+
+// names is what a Job is about.
+func names(j resource.Job) []string {
+	switch {
+	case j.Expand != resource.ExpandNone:
+		return []string{itsExpansion}
+	case j.Resource.ARN == "" && j.Resource.ID == "":
+		return []string{allOfIt}
+	}
+	return []string{cmp.Or(j.Resource.ARN, j.Resource.ID), cmp.Or(j.Resource.ID, j.Resource.ARN)}
+}
+
+// open returns what of an event has neither an Outcome nor a part that keeps its Job; "" when all of it has. What was missed
+// because too many waited has an Outcome. The caller holds mu.
+func (w *watch) open(c *creation) string {
+	has := maps.Clone(c.done)
+	maps.Copy(has, c.unstored)
+	for _, j := range c.parts {
+		for _, name := range names(j) {
+			has[name] = true
+		}
+	}
+	switch {
+	case has[allOfIt]:
+		return ""
+	case len(c.made) == 1 || len(c.made[0].Owners()) == 0: // there is but one thing to say of it
+		if len(has) == 0 {
+			return c.made[0].ARN
+		}
+		return ""
+	}
+	for _, r := range c.made {
+		if has[r.ARN] || has[r.ID] || r.Parent != "" && has[itsExpansion] {
+			continue
+		}
+		if r.Parent != "" { // its record doesn't name it: once it is gone nobody knows of it
+			if now, found := w.cloud.Resource(r.ARN); !found || !now.DeletedAt.IsZero() {
+				continue
+			}
+		}
+		return r.ARN
+	}
+	return ""
 }
 
 func (w *watch) scope(id event.Scope) *scopeWatch {
@@ -152,7 +226,31 @@ func (w *watch) scope(id event.Scope) *scopeWatch {
 	return s
 }
 
-// kept hears of parts that a store keeps from now on, and forgotten of those that it has deleted.
+// keeps hears of parts that a life is about to keep: an id is noted as settled only once it is, durably.
+func (w *watch) keeps(id event.Scope, life string, parts []checkpoint.Part) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.learn()
+	for _, p := range parts {
+		if !strings.HasPrefix(p.Name, "seen#") {
+			continue
+		}
+		for key := range slices.Chunk(p.Data, 16) {
+			c := w.keys[[16]byte(key)]
+			if c == nil || c.seen {
+				continue
+			}
+			c.seen = true
+			if what := w.open(c); what != "" {
+				w.problem(c, "%s: an event of %s is noted as settled, but %s has neither an Outcome nor a part of the State", life, id, what)
+			} else if len(c.unstored) > 0 {
+				w.problem(c, "%s: an event of %s is noted as settled, but Jobs of it were missed without being stored", life, id)
+			}
+		}
+	}
+}
+
+// kept hears of parts that a store keeps from now on.
 func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,24 +258,31 @@ func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
 	s := w.scope(id)
 	for _, p := range parts {
 		var job resource.Job
-		if !strings.HasPrefix(p.Name, "job#") || s.jobs[p.Name] != nil || json.Unmarshal(p.Data, &job) != nil {
+		if !strings.HasPrefix(p.Name, "job#") || json.Unmarshal(p.Data, &job) != nil {
 			continue
 		}
 		if c := w.events[job.Event.ID]; c != nil {
 			s.jobs[p.Name] = c
-			c.deferred++
+			c.parts[p.Name] = job
 		}
 	}
 }
 
-func (w *watch) forgotten(id event.Scope, names []string) {
+// forgotten hears of parts that are about to be deleted: nothing may need them any more.
+func (w *watch) forgotten(id event.Scope, life string, names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.learn()
 	s := w.scope(id)
 	for _, name := range names {
-		if c := s.jobs[name]; c != nil {
-			c.deferred--
-			delete(s.jobs, name)
+		c := s.jobs[name]
+		if c == nil {
+			continue
+		}
+		delete(c.parts, name)
+		delete(s.jobs, name)
+		if what := w.open(c); what != "" && (c.seen || c.created.Before(s.marks.Floor)) {
+			w.problem(c, "%s: a Job of %s is forgotten, but %s has no Outcome", life, id, what)
 		}
 	}
 }
@@ -203,6 +308,13 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 	}
 	if !s.saved {
 		s.first = st.Marks
+		begins := floor
+		if len(st.Marks.Backlog) > 0 && st.Marks.Backlog[0].Start.Before(floor) {
+			begins = st.Marks.Backlog[0].Start
+		}
+		if begins.After(now.Add(-w.past).Add(clockSlack)) {
+			w.problem(nil, "%s: the first state of %s begins %s back, want %s", life, id, now.Sub(begins), w.past)
+		}
 	}
 	if floor.After(now.Add(-w.lookback).Add(time.Second)) && floor.After(s.first.Floor) {
 		w.problem(nil, "%s: the Floor of %s is %s before now, less than the lookback", life, id, now.Sub(floor))
@@ -211,29 +323,49 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 		w.problem(nil, "%s: the Watermark of %s is ahead of AWS's time", life, id)
 	}
 	s.marks, s.saved = st.Marks, true
+	covered := func(c *creation) bool {
+		return slices.ContainsFunc(st.Marks.Backlog, func(b event.Span) bool {
+			return !c.created.Before(b.Start) && !c.created.After(b.End) && (b.Names == nil || slices.Contains(b.Names, c.name))
+		})
+	}
+	denied := func(c *creation) bool {
+		return slices.ContainsFunc(st.Denials, func(d checkpoint.Denial) bool {
+			return !d.Since.IsZero() && !c.created.Before(d.Since) && !c.created.After(d.Until)
+		})
+	}
 	var above, later []*creation
 	for _, c := range append(s.later, s.above...) {
+		what := w.open(c)
 		switch {
 		case !c.created.Before(floor):
 			above = append(above, c)
-		case !c.ended.IsZero() || c.deferred > 0 || !s.promised(c):
-		case slices.ContainsFunc(st.Marks.Backlog, func(b event.Span) bool { return !c.created.Before(b.Start) && !c.created.After(b.End) }),
-			slices.ContainsFunc(st.Denials, func(d checkpoint.Denial) bool { return !d.Since.IsZero() && !c.created.Before(d.Since) }):
+			// An answer that came before the last head scan began was shown by a complete read before the Watermark moved there.
+			at, arrived := c.arrived[life]
+			if what != "" && arrived && !c.created.After(st.Marks.Watermark) && at.Add(clockSlack).Before(st.Marks.Watermark) {
+				w.problem(c, "%s: the Watermark of %s is at %s, past an event that was read before and isn't settled: %s", life, id, st.Marks.Watermark.UTC().Format("15:04:05"), what)
+			}
+		case what == "" && len(c.unstored) == 0 || !s.promised(c):
+		case covered(c), what == "" && denied(c):
 			later = append(later, c)
+		case what == "":
+			w.problem(c, "%s: the Floor of %s is at %s, past an event that too many wait for, with neither a denial record nor a span", life, id, floor.UTC().Format("15:04:05"))
 		default:
-			w.problem(c, "%s: the Floor of %s is at %s, past an event that is neither settled nor in the backlog", life, id, floor.UTC().Format("15:04:05"))
+			w.problem(c, "%s: the Floor of %s is at %s, past an event that is neither settled nor in the backlog: %s", life, id, floor.UTC().Format("15:04:05"), what)
 		}
 	}
 	s.above, s.later = above, later
 }
+
+// clockSlack is how far a daemon's idea of AWS's time may be off.
+const clockSlack = 3 * time.Second
 
 // promised reports whether a create event is one that the first start had to read.
 func (s *scopeWatch) promised(c *creation) bool {
 	return !c.created.Before(s.first.Floor) || len(s.first.Backlog) > 0 && !c.created.Before(s.first.Backlog[0].Start)
 }
 
-// open returns the create events without an Outcome.
-func (w *watch) open() []*creation {
+// silent returns the create events without an Outcome.
+func (w *watch) silent() []*creation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learn()
@@ -259,7 +391,7 @@ func (w *watch) audit() []fakeaws.Problem {
 }
 
 // settled reports whether nothing is left to be done.
-func (w *watch) settled() bool { return len(w.open()) == 0 && len(w.audit()) == 0 }
+func (w *watch) settled() bool { return len(w.silent()) == 0 && len(w.audit()) == 0 }
 
 // digest tells two histories apart.
 func (w *watch) digest() string {
@@ -282,7 +414,7 @@ func (w *watch) digest() string {
 
 // judge fails the test for everything that is wrong in the end, and for what was wrong before.
 func (w *watch) judge() {
-	open, audit := w.open(), w.audit()
+	open, audit := w.silent(), w.audit()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range open {
@@ -295,14 +427,12 @@ func (w *watch) judge() {
 		w.world.pace(w.cfg.Poll.Rate)
 	} else {
 		w.world.holdersAlone()
+		w.heldAlone()
 	}
+	w.pace()
 	w.late()
-	for i, p := range w.problems {
-		if i == 10 {
-			w.t.Errorf("... and %d more", len(w.problems)-i)
-			break
-		}
-		w.t.Error(p)
+	if w.problems > 10 {
+		w.t.Errorf("... and %d more", w.problems-10)
 	}
 	if w.t.Failed() {
 		w.t.Logf("%+v", w.shape)
@@ -315,6 +445,9 @@ func (w *watch) judge() {
 func (w *watch) late() {
 	const recover = 12 * time.Minute // from retries that failed, breaks after outages
 	limit := w.lookback + 2*w.sweep + 3*time.Minute
+	if len(w.only) > 0 {
+		limit += byNameStride
+	}
 	for _, c := range w.events {
 		from, to := c.visible.Add(-recover), c.created.Add(limit)
 		disturbed := slices.ContainsFunc(w.troubles, func(t trouble) bool {
@@ -334,6 +467,9 @@ type watchedStore struct {
 }
 
 func (s watchedStore) Put(ctx context.Context, id event.Scope, parts []checkpoint.Part) error {
+	if !s.life.dead.Load() {
+		s.watch.keeps(id, s.life.name, parts)
+	}
 	err := s.Store.Put(ctx, id, parts)
 	if err == nil {
 		s.watch.kept(id, parts)
@@ -350,6 +486,8 @@ func (s watchedStore) Swap(ctx context.Context, id event.Scope, old checkpoint.V
 }
 
 func (s watchedStore) Delete(ctx context.Context, id event.Scope, names []string) error {
-	s.watch.forgotten(id, names) // first: from now on nobody may rely on them
+	if !s.life.dead.Load() {
+		s.watch.forgotten(id, s.life.name, names) // first: from now on nobody may rely on them
+	}
 	return s.Store.Delete(ctx, id, names)
 }
