@@ -36,15 +36,17 @@ func (p *plug) Do(r *http.Request) (*http.Response, error) {
 	if p.pulled.Load() || table && p.apart.Load() {
 		return nil, errors.New("the plug is pulled")
 	}
-	do := p.client.Do
+	do := func(r *http.Request) (*http.Response, error) {
+		out, err := p.client.Do(r)
+		if p.pulled.Load() || table && p.apart.Load() {
+			return nil, errors.New("the plug is pulled")
+		}
+		return out, err
+	}
 	if p.heard != nil {
-		do = func(r *http.Request) (*http.Response, error) { return p.heard(r, p.client.Do) }
+		return p.heard(r, do)
 	}
-	out, err := do(r)
-	if p.pulled.Load() || table && p.apart.Load() {
-		return nil, errors.New("the plug is pulled")
-	}
-	return out, err
+	return do(r)
 }
 
 // table is the world's table, as a life sees it that has a way to AWS of its own.

@@ -86,9 +86,8 @@ func (w *watch) hears(life string) func(*http.Request, func(*http.Request) (*htt
 			return nil, err
 		}
 		r.Body = io.NopCloser(bytes.NewReader(sent))
-		scope := event.Scope{}
 		if c := credential.FindStringSubmatch(r.Header.Get("Authorization")); trail && c != nil {
-			scope = w.called(life, c[1], c[2])
+			w.called(life, c[1], c[2])
 		}
 		out, err := do(r)
 		if err != nil || out.StatusCode != http.StatusOK {
@@ -102,14 +101,14 @@ func (w *watch) hears(life string) func(*http.Request, func(*http.Request) (*htt
 		if sts {
 			w.assumed(string(sent), answer)
 		} else {
-			w.shown(life, scope, sent, answer)
+			w.shown(life, sent, answer)
 		}
 		return out, nil
 	}
 }
 
 // called notes a LookupEvents call.
-func (w *watch) called(life, key, region string) event.Scope {
+func (w *watch) called(life, key, region string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	account, role := w.reads.accounts[key]
@@ -118,7 +117,6 @@ func (w *watch) called(life, key, region string) event.Scope {
 	}
 	h := holder{life, event.Scope{AccountID: account, Region: region}}
 	w.reads.calls[h] = append(w.reads.calls[h], w.cloud.Now())
-	return h.scope
 }
 
 // assumed notes whose a role's key is.
@@ -133,8 +131,9 @@ func (w *watch) assumed(sent string, answer []byte) {
 	w.reads.accounts[string(key[1])] = strings.Split(form.Get("RoleArn")+"::::", ":")[4]
 }
 
-// shown notes the create events in an answer to a head scan: what ends at least half a lookback ago is another read.
-func (w *watch) shown(life string, scope event.Scope, sent, answer []byte) {
+// shown notes the create events in an answer, and whether that was to a head scan: what ends at least half a lookback ago is
+// another read.
+func (w *watch) shown(life string, sent, answer []byte) {
 	end := lookupEnd.FindSubmatch(sent)
 	if end == nil {
 		return
@@ -144,14 +143,17 @@ func (w *watch) shown(life string, scope event.Scope, sent, answer []byte) {
 		w.t.Errorf("LookupEvents with EndTime %s: %v", end[1], err)
 	}
 	now := w.cloud.Now()
-	if now.Sub(time.Unix(int64(seconds), 0)) > w.lookback/2 {
-		return
-	}
+	head := now.Sub(time.Unix(int64(seconds), 0)) <= w.lookback/2
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learn()
 	for _, id := range lookupEvent.FindAllSubmatch(answer, -1) {
-		if c := w.events[string(id[1])]; c != nil && c.scope == scope && c.arrived[life].IsZero() {
+		c := w.events[string(id[1])]
+		if c == nil {
+			continue
+		}
+		c.read = now
+		if head && c.arrived[life].IsZero() {
 			c.arrived[life] = now
 		}
 	}

@@ -50,6 +50,7 @@ type creation struct {
 	parts            map[string]resource.Job // deferred Jobs that a store keeps
 	seen             bool                    // its id was to be kept as settled
 	arrived          map[string]time.Time    // by life: when a head scan's answer had it
+	read             time.Time               // when an answer that any life got had it, the last time
 }
 
 const (
@@ -333,6 +334,10 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 			return !d.Since.IsZero() && !c.created.Before(d.Since) && !c.created.After(d.Until)
 		})
 	}
+	below := map[*creation]bool{}
+	for _, c := range s.later {
+		below[c] = true
+	}
 	var above, later []*creation
 	for _, c := range append(s.later, s.above...) {
 		what := w.open(c)
@@ -344,7 +349,10 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 			if what != "" && arrived && !c.created.After(st.Marks.Watermark) && at.Add(clockSlack).Before(st.Marks.Watermark) {
 				w.problem(c, "%s: the Watermark of %s is at %s, past an event that was read before and isn't settled: %s", life, id, st.Marks.Watermark.UTC().Format("15:04:05"), what)
 			}
-		case what == "" && len(c.unstored) == 0 || !s.promised(c):
+		case !s.promised(c):
+		case !covered(c) && !below[c] && c.read.Before(c.created.Add(w.lookback-clockSlack)):
+			w.problem(c, "%s: the Floor of %s is at %s, past an event that was last read at %s: no reading was complete when it could not become visible any more", life, id, floor.UTC().Format("15:04:05"), c.read.UTC().Format("15:04:05"))
+		case what == "" && len(c.unstored) == 0:
 		case covered(c), what == "" && denied(c):
 			later = append(later, c)
 		case what == "":

@@ -111,6 +111,15 @@ func (s *sim) blow(rng *rand.Rand) (what string, scopes []event.Scope) {
 			return pickOf(own, storetest.Lost, storetest.Kept)
 		})
 		return fmt.Sprintf("the disk fails: %q at %.2f", op, p), nil
+	case 14:
+		if len(s.only) > 0 {
+			return "", nil
+		}
+		s.cloud.Deny("ec2:CreateTags", scope)
+		for range 12 { // more than may wait
+			s.cloud.Create(scope, "RunInstances", fakeaws.SSO("olga.petrova@example.com", "Developer"), fakeaws.Spec{Count: 25})
+		}
+		return "ec2:CreateTags is denied in " + scope.String() + " while somebody launches 300 instances", one
 	}
 	return "", nil
 }

@@ -125,7 +125,7 @@ func (a *AWS) Resource(id string) (Resource, bool) {
 // Problem is something that should not be so, found by Audit.
 type Problem struct {
 	Resource Resource
-	What     string // "untagged", "wrong owner", "overwritten", "touched", "wrong key"
+	What     string // "untagged", "wrong owner", "overwritten", "mixed", "touched", "wrong key"
 	Detail   string
 }
 
@@ -165,6 +165,8 @@ func (a *AWS) Audit(grace time.Duration) []Problem {
 				report("touched", "%s=%q, but it is nobody's", w.Key, w.Value)
 			case !slices.ContainsFunc(owners, func(o [2]string) bool { return w.Value == o[w.index()] }):
 				report("wrong owner", "%s=%q, want one of %q", w.Key, w.Value, owners)
+			case r.Upsert && r.mixes(w):
+				report("mixed", "%s=%q is added to another's tags by what need not have made it", w.Key, w.Value)
 			case w.Had && w.Old != w.Value && w.Time.Sub(w.Since) > readBeforeWrite:
 				report("overwritten", "%s was %q since %s, is %q since %s", w.Key, w.Old, w.Since.Format(time.TimeOnly), w.Value, w.Time.Format(time.TimeOnly))
 			}
@@ -184,6 +186,15 @@ func (a *AWS) Audit(grace time.Duration) []Problem {
 		}
 	}
 	return problems
+}
+
+// mixes reports whether w added a key where somebody else had set the other one, long enough before to be seen.
+func (r *Resource) mixes(w TagWrite) bool {
+	other := [...]string{"PrincipalId", "Owner"}[w.index()]
+	if _, ok := r.AtCreation[other]; ok {
+		return w.Time.Sub(r.CreatedAt) > readBeforeWrite
+	}
+	return slices.ContainsFunc(r.Writes, func(o TagWrite) bool { return !o.Ours && o.Key == other && w.Time.Sub(o.Time) > readBeforeWrite })
 }
 
 func (w TagWrite) index() int {
