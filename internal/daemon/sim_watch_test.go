@@ -24,7 +24,7 @@ import (
 type watch struct {
 	*world
 	shape
-	began time.Time
+	start time.Time // on AWS's clock
 
 	mu       sync.Mutex // guards what follows
 	diary    []string
@@ -74,7 +74,7 @@ type trouble struct {
 }
 
 func newWatch(w *world, sh shape) *watch {
-	return &watch{world: w, shape: sh, began: time.Now(), scopes: map[event.Scope]*scopeWatch{}, events: map[string]*creation{}, keys: map[[16]byte]*creation{}, reads: newReads(w)}
+	return &watch{world: w, shape: sh, start: w.cloud.Now(), scopes: map[event.Scope]*scopeWatch{}, events: map[string]*creation{}, keys: map[[16]byte]*creation{}, reads: newReads(w)}
 }
 
 // note keeps a line for the history that is printed when something is wrong.
@@ -457,6 +457,9 @@ func (w *watch) late() {
 		limit += byNameStride
 	}
 	for _, c := range w.events {
+		if c.visible.Before(w.start) {
+			continue // the past
+		}
 		from, to := c.visible.Add(-recover), c.created.Add(limit)
 		disturbed := slices.ContainsFunc(w.troubles, func(t trouble) bool {
 			return t.from.Before(to) && t.to.After(from) && (len(t.scopes) == 0 || slices.Contains(t.scopes, c.scope))

@@ -188,8 +188,12 @@ func (a *AWS) Audit(grace time.Duration) []Problem {
 	return problems
 }
 
-// mixes reports whether w added a key where somebody else had set the other one, long enough before to be seen.
+// mixes reports whether w added a key where somebody else had set the other one, long enough before to be seen. The first
+// version of a parameter says of itself that it is one: there each key is for itself.
 func (r *Resource) mixes(w TagWrite) bool {
+	if r.EventName == "PutParameter" {
+		return false
+	}
 	other := [...]string{"PrincipalId", "Owner"}[w.index()]
 	if _, ok := r.AtCreation[other]; ok {
 		return w.Time.Sub(r.CreatedAt) > readBeforeWrite
