@@ -106,6 +106,10 @@ sim: ## the simulation: SEEDS (1000) of two hours and WEEKS (20) of seven days, 
 	cd internal/daemon && AUTOTAGD_SIM=$(SEEDS) AUTOTAGD_SIM_WEEKS=$(WEEKS) AUTOTAGD_SIM_SEED=$(SEED) \
 	  ../../bin/sim/sim.test -test.run='^TestSimulation' -test.timeout=2h
 
+.PHONY: sim-mutants
+sim-mutants: ## that the simulation finds each way to break an invariant in internal/daemon/testdata/mutants, and how soon; an hour or more
+	AUTOTAGD_SIM_MUTANTS=1 $(GO) test $(or $(ARGS),-run='^TestMutants$$') -count=1 -timeout=0 -v ./internal/daemon
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@git grep -h -o --untracked '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' >/dev/null || { echo 'no fuzz target' >&2; exit 1; }

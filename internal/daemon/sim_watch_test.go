@@ -62,6 +62,7 @@ const (
 type scopeWatch struct {
 	marks event.Marks
 	saved bool
+	tried string               // the last life that tried to save a first state
 	first event.Marks          // of the first save: nothing is promised of the time before
 	above []*creation          // not below the Floor yet, the oldest first
 	later []*creation          // below it, but in the backlog, or waiting for a permission
@@ -309,13 +310,6 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 	}
 	if !s.saved {
 		s.first = st.Marks
-		begins := floor
-		if len(st.Marks.Backlog) > 0 && st.Marks.Backlog[0].Start.Before(floor) {
-			begins = st.Marks.Backlog[0].Start
-		}
-		if begins.After(now.Add(-w.past).Add(clockSlack)) {
-			w.problem(nil, "%s: the first state of %s begins %s back, want %s", life, id, now.Sub(begins), w.past)
-		}
 	}
 	if floor.After(now.Add(-w.lookback).Add(time.Second)) && floor.After(s.first.Floor) {
 		w.problem(nil, "%s: the Floor of %s is %s before now, less than the lookback", life, id, now.Sub(floor))
@@ -366,6 +360,32 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 
 // clockSlack is how far a daemon's idea of AWS's time may be off.
 const clockSlack = 3 * time.Second
+
+// begins hears of the first state that a life tries to save of a Scope that has none: later ones may have less to read.
+func (w *watch) begins(id event.Scope, life string, state []byte) {
+	var st struct {
+		Marks event.Marks `json:"marks"`
+	}
+	if err := json.Unmarshal(state, &st); err != nil {
+		w.t.Errorf("a state that is not JSON: %v", err)
+		return
+	}
+	now := w.cloud.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.scope(id)
+	if s.tried == life {
+		return
+	}
+	s.tried = life
+	from := st.Marks.Floor
+	if len(st.Marks.Backlog) > 0 && st.Marks.Backlog[0].Start.Before(from) {
+		from = st.Marks.Backlog[0].Start
+	}
+	if from.After(now.Add(-w.past).Add(clockSlack)) {
+		w.problem(nil, "%s: the first state of %s begins %s back, want %s", life, id, now.Sub(from), w.past)
+	}
+}
 
 // promised reports whether a create event is one that the first start had to read.
 func (s *scopeWatch) promised(c *creation) bool {
@@ -489,6 +509,9 @@ func (s watchedStore) Put(ctx context.Context, id event.Scope, parts []checkpoin
 }
 
 func (s watchedStore) Swap(ctx context.Context, id event.Scope, old checkpoint.Version, state []byte) (checkpoint.Version, error) {
+	if old == "" {
+		s.watch.begins(id, s.life.name, state)
+	}
 	v, err := s.Store.Swap(ctx, id, old, state)
 	if err == nil {
 		s.watch.saved(id, s.life.name, state)
