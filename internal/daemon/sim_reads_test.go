@@ -61,10 +61,11 @@ type reads struct {
 	accounts map[string]string // by access key of a role
 	own      string            // of every other key
 	calls    map[holder][]time.Time
+	fenced   map[holder]int
 }
 
 func newReads(w *world) reads {
-	return reads{accounts: map[string]string{}, own: w.cloud.Scope().AccountID, calls: map[holder][]time.Time{}}
+	return reads{accounts: map[string]string{}, own: w.cloud.Scope().AccountID, calls: map[holder][]time.Time{}, fenced: map[holder]int{}}
 }
 
 var (
@@ -156,6 +157,18 @@ func (w *watch) shown(life string, sent, answer []byte) {
 		if head && c.arrived[life].IsZero() {
 			c.arrived[life] = now
 		}
+	}
+}
+
+// fenced hears of a state that a store refused: a Scope can be lost now and then, but who claims before it begins isn't refused
+// again and again.
+func (w *watch) fenced(id event.Scope, life string) {
+	const often = 20
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := holder{life, id}
+	if w.reads.fenced[h]++; w.reads.fenced[h] == often {
+		w.problem(nil, "%s was refused %d times to save the state of %s: it does not hold what it begins", life, often, id)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -228,6 +229,18 @@ func (w *watch) scope(id event.Scope) *scopeWatch {
 	return s
 }
 
+// missed reports whether something of an event that is still there was missed because too many waited. The caller holds mu.
+func (w *watch) missed(c *creation) bool {
+	return len(c.unstored) > 0 && slices.ContainsFunc(c.made, func(r fakeaws.Resource) bool {
+		unnamed := r.Parent != "" && c.unstored[itsExpansion]
+		if c.done[r.ARN] || c.done[r.ID] || !unnamed && !c.unstored[r.ARN] && !c.unstored[r.ID] && !c.unstored[allOfIt] {
+			return false
+		}
+		now, found := w.cloud.Resource(r.ARN)
+		return found && now.DeletedAt.IsZero()
+	})
+}
+
 // keeps hears of parts that a life is about to keep: an id is noted as settled only once it is, durably.
 func (w *watch) keeps(id event.Scope, life string, parts []checkpoint.Part) {
 	w.mu.Lock()
@@ -245,7 +258,7 @@ func (w *watch) keeps(id event.Scope, life string, parts []checkpoint.Part) {
 			c.seen = true
 			if what := w.open(c); what != "" {
 				w.problem(c, "%s: an event of %s is noted as settled, but %s has neither an Outcome nor a part of the State", life, id, what)
-			} else if len(c.unstored) > 0 {
+			} else if w.missed(c) {
 				w.problem(c, "%s: an event of %s is noted as settled, but Jobs of it were missed without being stored", life, id)
 			}
 		}
@@ -346,7 +359,7 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 		case !s.promised(c):
 		case !covered(c) && !below[c] && c.read.Before(c.created.Add(w.lookback-clockSlack)):
 			w.problem(c, "%s: the Floor of %s is at %s, past an event that was last read at %s: no reading was complete when it could not become visible any more", life, id, floor.UTC().Format("15:04:05"), c.read.UTC().Format("15:04:05"))
-		case what == "" && len(c.unstored) == 0:
+		case what == "" && !w.missed(c):
 		case covered(c), what == "" && denied(c):
 			later = append(later, c)
 		case what == "":
@@ -515,6 +528,9 @@ func (s watchedStore) Swap(ctx context.Context, id event.Scope, old checkpoint.V
 	v, err := s.Store.Swap(ctx, id, old, state)
 	if err == nil {
 		s.watch.saved(id, s.life.name, state)
+	}
+	if errors.Is(err, checkpoint.ErrFenced) {
+		s.watch.fenced(id, s.life.name)
 	}
 	return v, err
 }
