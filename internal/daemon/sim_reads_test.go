@@ -32,6 +32,7 @@ func (s *shape) drawOnly(rng *rand.Rand) {
 	s.only = pickOf(rng, creations{"sqs": {"CreateQueue"}, "sns": {"CreateTopic"}},
 		creations{"sqs": {"CreateQueue"}, "logs": {"CreateLogGroup"}, "dynamodb": {"CreateTable"}, "secretsmanager": {"CreateSecret"}})
 	s.writes = max(s.writes, 0.6)
+	s.rate = pickOf(rng, 0.1, 1) // so that a pass by name takes long, and a restart goes on in the middle of it
 }
 
 func (c creations) services() []string {

@@ -103,6 +103,7 @@ type shape struct {
 	lease                     time.Duration
 	creates, writes           float64
 	only                      creations // by name: few names, so that they are read one by one
+	rate                      float64   // poll.rate; 0: the default
 }
 
 func drawShape(rng *rand.Rand, length time.Duration) shape {
@@ -191,6 +192,7 @@ func newSim(t *testing.T, seed uint64, length time.Duration) *sim {
 	}
 	if len(sh.only) > 0 {
 		yaml = append(yaml, "services: ["+strings.Join(sh.only.services(), ", ")+"]")
+		yaml[1] = strings.Replace(yaml[1], "{", fmt.Sprintf("{rate: %g, ", sh.rate), 1)
 	}
 	if sh.tabled {
 		yaml = append(yaml, fmt.Sprintf("checkpoint: {dynamodb: {table: autotagd, lease: %s}}", sh.lease))

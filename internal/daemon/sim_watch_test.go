@@ -353,6 +353,10 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 			above = append(above, c)
 			// An answer that came before the last head scan began was shown by a complete read before the Watermark moved there.
 			at, arrived := c.arrived[life]
+			if cursor := st.Marks.Cursor; what != "" && cursor != nil && c.name <= cursor.Name && s.promised(c) &&
+				!c.created.Before(cursor.Span.Start) && !c.created.After(cursor.Span.End) {
+				w.problem(c, "%s: the final pass of %s is at %s, past an event that isn't settled: %s", life, id, cursor.Name, what)
+			}
 			if what != "" && arrived && !c.created.After(st.Marks.Watermark) && at.Add(clockSlack).Before(st.Marks.Watermark) {
 				w.problem(c, "%s: the Watermark of %s is at %s, past an event that was read before and isn't settled: %s", life, id, st.Marks.Watermark.UTC().Format("15:04:05"), what)
 			}
