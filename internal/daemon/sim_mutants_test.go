@@ -149,15 +149,16 @@ func (m mutant) build(t *testing.T) string {
 
 // sighting is how a mutant was found.
 type sighting struct {
-	seeds   int    // that were run
+	seeds   int    // that were begun: two or more run side by side
 	seed    string // that found it
 	message string // "" if none did
 }
 
 var (
-	simRuns = regexp.MustCompile(`^=== (?:NAME|CONT|RUN) +TestSimulation/(\S+)`)
-	simOver = regexp.MustCompile(`^ *--- (PASS|FAIL): TestSimulation/(\S+)`)
-	simSays = regexp.MustCompile(`^ *\w+_test\.go:\d+: (.*)`)
+	simBegins = regexp.MustCompile(`^=== CONT +TestSimulation/(\S+)`) // once for each, since all are parallel
+	simRuns   = regexp.MustCompile(`^=== (?:NAME|CONT|RUN) +TestSimulation/(\S+)`)
+	simFails  = regexp.MustCompile(`^ *--- FAIL: TestSimulation/(\S+)`)
+	simSays   = regexp.MustCompile(`^ *\w+_test\.go:\d+: (.*)`)
 )
 
 // hunt runs seeds until the first failure.
@@ -180,26 +181,25 @@ func (m mutant) hunt(t *testing.T, binary string) sighting {
 		_ = run.Wait()
 	}()
 	var found sighting
-	name := ""
+	name, begun := "", map[string]bool{}
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<24)
 	for lines.Scan() {
 		line := lines.Text()
-		if r := simRuns.FindStringSubmatch(line); r != nil {
-			name = r[1]
-		} else if r := simOver.FindStringSubmatch(line); r != nil {
-			found.seeds++
-			if r[1] == "FAIL" {
-				found.seed, found.message = r[2], cmp.Or(found.message, "it fails")
-				return found
-			}
-		} else if r := simSays.FindStringSubmatch(line); r != nil && name != "" {
-			found.seeds++
-			found.seed, found.message = name, r[1]
+		if begins := simBegins.FindStringSubmatch(line); begins != nil {
+			begun[begins[1]] = true
+			found.seeds = len(begun)
+		}
+		if runs := simRuns.FindStringSubmatch(line); runs != nil {
+			name = runs[1]
+		} else if says := simSays.FindStringSubmatch(line); says != nil && begun[name] {
+			found.seed, found.message = name, says[1]
 			return found
 		} else if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
-			found.seeds++
 			found.seed, found.message = name, line
+			return found
+		} else if fails := simFails.FindStringSubmatch(line); fails != nil {
+			found.seed, found.message = fails[1], "it fails"
 			return found
 		}
 	}
