@@ -102,7 +102,7 @@ bench-scale: ## one process over 1,700 Scopes, for SCALETIME (5m) after all were
 .PHONY: sim
 sim: ## the simulation: SEEDS (1000) of two hours and WEEKS (20) of seven days, from SEED on; what fails fails again with its SEED
 	$(GO) run ./test/sim bin/sim
-	$(GO) test -c -tags=simreplay -overlay=bin/sim/overlay.json -ldflags=-checklinkname=0 -o bin/sim/sim.test ./internal/daemon
+	CGO_ENABLED=0 $(GO) test -c -tags=simreplay -overlay=bin/sim/overlay.json -ldflags=-checklinkname=0 -o bin/sim/sim.test ./internal/daemon
 	cd internal/daemon && AUTOTAGD_SIM=$(SEEDS) AUTOTAGD_SIM_WEEKS=$(WEEKS) AUTOTAGD_SIM_SEED=$(SEED) \
 	  ../../bin/sim/sim.test -test.run='^TestSimulation' -test.timeout=2h
 

@@ -104,8 +104,6 @@ func (a *Account) check(s event.Scope) error {
 
 // CloudTrail calls CloudTrail in one Scope. It is a cloudtrail.LookupEventsAPIClient.
 type CloudTrail struct {
-	credentials aws.CredentialsProvider
-
 	lookup func(context.Context, *cloudtrail.LookupEventsInput, ...func(*cloudtrail.Options)) (*cloudtrail.LookupEventsOutput, error)
 }
 
@@ -114,17 +112,10 @@ func (c CloudTrail) LookupEvents(ctx context.Context, in *cloudtrail.LookupEvent
 	return c.lookup(ctx, in, opts...)
 }
 
-// Ready waits until there are credentials, or none are to be had just now: LookupEvents then says why.
-func (c CloudTrail) Ready(ctx context.Context) {
-	if c.credentials != nil {
-		_, _ = c.credentials.Retrieve(ctx)
-	}
-}
-
 // CloudTrail returns CloudTrail's calls in s. It fails when s is of another account.
 func (a *Account) CloudTrail(s event.Scope) (CloudTrail, error) {
 	in := func(o *cloudtrail.Options) { o.Region, o.Credentials = s.Region, a.credentials }
-	return CloudTrail{credentials: a.credentials, lookup: with(a.clients.cloudtrail.LookupEvents, in)}, a.check(s)
+	return CloudTrail{lookup: with(a.clients.cloudtrail.LookupEvents, in)}, a.check(s)
 }
 
 // EC2 is EC2's calls in one Scope, one attempt each. They are functions because a client in an interface makes the linker

@@ -397,7 +397,6 @@ func (d *Daemon) open(ctx context.Context, id event.Scope, since time.Time) (*sc
 			Interval: cfg.Poll.Interval, SweepInterval: cfg.Poll.SweepInterval, Lookback: cfg.Poll.Lookback,
 			Rate: cfg.Poll.Rate, Start: cfg.Poll.Start, Since: since,
 		},
-		Ready:   client.Ready,
 		Limiter: d.limiter(id),
 		Metrics: d.pollerMetrics, Log: d.log,
 	})

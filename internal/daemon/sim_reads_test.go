@@ -191,7 +191,6 @@ func (w *watch) pace() {
 // invariant 5. The caller holds mu.
 func (w *watch) heldAlone() {
 	const (
-		lease    = 30 * time.Second // as newSim configures it
 		takes    = 20 * time.Second // from a look at the leases to a claim
 		notices  = 15 * time.Second // after its lease ran out
 		allowed  = 2                // calls that were on their way
@@ -219,7 +218,7 @@ func (w *watch) heldAlone() {
 			owners[write.Hash] = append(owners[write.Hash], owned{write.Time, now})
 			if now != "" && before != "" && slices.ContainsFunc(beats[before], func(beat time.Time) bool {
 				age := write.Time.Sub(beat)
-				return age < lease && age > takes
+				return age < w.lease && age > takes
 			}) {
 				w.problem(nil, "%s takes %s from %s, which is at work", now, write.Hash, before)
 			}

@@ -8,26 +8,30 @@ import (
 	"os/exec"
 	"regexp"
 	"testing"
+	"testing/cryptotest"
 	_ "unsafe" // for go:linkname
 )
 
 // replays says that a seed has one history: this binary was built with the runtime that test/sim makes.
 const replays = true
 
-// reseed has all that is random in bubbles come from seed.
-//
-//go:linkname reseed runtime.simSeed
-func reseed(seed uint64)
-
 const childEnv = "AUTOTAGD_SIM_CHILD"
 
-// inProcess runs one simulation in a process of its own, where nothing but the seed decides, and returns what it prints. In
-// that process it reports false.
-func inProcess(t *testing.T, name string, seed uint64, variable string) (out string, ran bool) {
+// alone reports whether this process is for one simulation, where nothing but its seed decides.
+func alone() bool { return os.Getenv(childEnv) != "" }
+
+//go:linkname simSeed runtime.simSeed
+func simSeed(seed uint64)
+
+// reseed has all that is random come from seed: in bubbles what the runtime draws, anywhere what crypto/rand does.
+func reseed(t *testing.T, seed uint64) {
+	cryptotest.SetGlobalRandom(t, seed)
+	simSeed(seed)
+}
+
+// inProcess runs one simulation in a process of its own and returns what it prints.
+func inProcess(t *testing.T, name string, seed uint64, variable string) string {
 	t.Helper()
-	if os.Getenv(childEnv) != "" {
-		return "", false
-	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +43,7 @@ func inProcess(t *testing.T, name string, seed uint64, variable string) (out str
 	if err != nil {
 		t.Errorf("%v\n%s", err, b)
 	}
-	return string(b), true
+	return string(b)
 }
 
 var digestLine = regexp.MustCompile(`\d+ calls and outcomes, digest [0-9a-f]+`)
@@ -51,8 +55,8 @@ func TestSimulationReplays(t *testing.T) {
 		name := fmt.Sprint("hours-", seed+i)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, _ := inProcess(t, name, seed+i, "AUTOTAGD_SIM")
-			again, _ := inProcess(t, name, seed+i, "AUTOTAGD_SIM")
+			first := inProcess(t, name, seed+i, "AUTOTAGD_SIM")
+			again := inProcess(t, name, seed+i, "AUTOTAGD_SIM")
 			a, b := digestLine.FindString(first), digestLine.FindString(again)
 			if a == "" || a != b {
 				t.Errorf("%q, and again %q", a, b)

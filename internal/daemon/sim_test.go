@@ -31,7 +31,7 @@ import (
 // goroutines that are ready at once take turns as they like.
 
 // AUTOTAGD_SIM is how many seeds of simHours are run, AUTOTAGD_SIM_WEEKS how many of seven days, AUTOTAGD_SIM_SEED the first of
-// them (drawn and printed if unset).
+// them. Without, it is a few short ones, always the same: `make sim` draws and prints its first seed.
 const (
 	simHours   = 2 * time.Hour
 	simWeek    = 7 * 24 * time.Hour
@@ -41,8 +41,10 @@ const (
 )
 
 func TestSimulation(t *testing.T) {
-	t.Parallel()
-	seed := envNumber(t, "AUTOTAGD_SIM_SEED", rand.Uint64()>>1)
+	if !alone() {
+		t.Parallel()
+	}
+	seed := envNumber(t, "AUTOTAGD_SIM_SEED", 1)
 	hours, weeks := envNumber(t, "AUTOTAGD_SIM", fewSeeds), envNumber(t, "AUTOTAGD_SIM_WEEKS", 0)
 	length := simHours
 	if os.Getenv("AUTOTAGD_SIM") == "" {
@@ -51,9 +53,15 @@ func TestSimulation(t *testing.T) {
 	t.Logf("AUTOTAGD_SIM_SEED=%d: %d seeds of %s, %d of %s", seed, hours, length, weeks, simWeek)
 	run := func(name, variable string, seed uint64, length time.Duration) {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if _, ran := inProcess(t, name, seed, variable); !ran {
+			if alone() {
+				reseed(t, seed)
+			} else {
+				t.Parallel()
+			}
+			if !replays || alone() {
 				simulate(t, seed, length)
+			} else {
+				inProcess(t, name, seed, variable)
 			}
 		})
 	}
@@ -80,7 +88,6 @@ func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
 
 func simulate(t *testing.T, seed uint64, length time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
-		reseed(seed)
 		s := newSim(t, seed, length)
 		s.run()
 		if replays {

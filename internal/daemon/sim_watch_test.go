@@ -468,9 +468,6 @@ func (w *watch) judge() {
 	for _, p := range audit {
 		w.problem(w.events[p.Resource.EventID], "%s", p)
 	}
-	if w.replicas == 0 && w.rate == 0 { // so fast that no life begins within its rate after the last one
-		w.world.pace(w.cfg.Poll.Rate)
-	}
 	if w.replicas > 0 {
 		w.world.holdersAlone()
 		w.heldAlone()

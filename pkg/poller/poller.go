@@ -81,7 +81,7 @@ type Config struct {
 	Since         time.Time // add the time from here on to the backlog; zero: none
 }
 
-// Options are what a Poller needs. All but Ready, Limiter and Log are required.
+// Options are what a Poller needs. All but Limiter and Log are required.
 type Options struct {
 	Scope  event.Scope
 	Client LookupEventsAPI
@@ -89,9 +89,6 @@ type Options struct {
 	Sink   Sink
 	Names  Names
 	Config Config
-	// Ready, if set, waits until a request could be sent at once: until there are credentials. Attempts that waited for them
-	// behind the rate would all be sent in the same moment. What it fails with, the attempt fails with too.
-	Ready func(context.Context)
 	// Limiter, if set, is the Scope's rate that an earlier Poller kept to: see NewLimiter.
 	Limiter *Limiter
 	Metrics *Metrics
@@ -221,9 +218,6 @@ func (p *Poller) run(ctx context.Context, once bool) error {
 	results := make(chan result, maxSlices) // as many as calls: none waits for a loop that has ended
 	for {
 		p.turn()
-		if p.tokenIn() <= 0 {
-			p.ready(ctx)
-		}
 		now := p.clock.now()
 		c, wait := (*call)(nil), p.tokenIn()
 		if wait <= 0 {
@@ -263,15 +257,6 @@ func (p *Poller) run(ctx context.Context, once bool) error {
 // onceFailures in a row end Once.
 const onceFailures = 20
 
-// ready waits until a request could be sent, but not so long that the loop seems to stand still.
-func (p *Poller) ready(ctx context.Context) {
-	if p.Ready != nil {
-		ctx, cancel := context.WithTimeout(ctx, 2*longestTurn)
-		defer cancel()
-		p.Ready(ctx)
-	}
-}
-
 // tokenIn is how long until the rate allows an attempt.
 func (p *Poller) tokenIn() time.Duration {
 	missing := 1 - p.limiter.Tokens()
@@ -286,7 +271,6 @@ func (p *Poller) tokenIn() time.Duration {
 func (p *Poller) first(ctx context.Context, once bool) error {
 	for {
 		p.turn()
-		p.ready(ctx)
 		if err := p.limiter.Wait(ctx); err != nil {
 			return nil // ctx ended
 		}

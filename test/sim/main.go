@@ -30,9 +30,13 @@ var edits = map[string][]edit{
 		{
 			"func rand() uint64 {\n",
 			`func rand() uint64 {
-	if simRand != 0 && getg().bubble != nil {
-		simRand += 0xa0761d6478bd642f
-		hi, lo := math.Mul64(simRand, simRand^0xe7037ed1a0b428db)
+	if simulates() {
+		stream := &simOther
+		if getg().bubble != nil {
+			stream = &simBubble
+		}
+		*stream += 0xa0761d6478bd642f
+		hi, lo := math.Mul64(*stream, *stream^0xe7037ed1a0b428db)
 		return hi ^ lo
 	}
 `,
@@ -40,7 +44,7 @@ var edits = map[string][]edit{
 		{
 			"func cheaprand() uint32 {\n",
 			`func cheaprand() uint32 {
-	if simRand != 0 && getg().bubble != nil {
+	if simulates() {
 		return uint32(rand())
 	}
 `,
@@ -52,17 +56,23 @@ var edits = map[string][]edit{
 // simFixed is constant, but the compiler is not to know.
 var simFixed = true
 
-// simRand, once it is not 0, is where the random numbers of bubbles come from.
-var simRand uint64
+// simulates reports whether this process has one simulation: it is run with GODEBUG=asyncpreemptoff=1.
+func simulates() bool { return debug.asyncpreemptoff != 0 }
+
+// simBubble is where the random numbers of bubbles come from, simOther is of all else.
+var simBubble, simOther uint64
 
 //go:linkname simSeed
-func simSeed(seed uint64) { simRand = seed | 1 }
+func simSeed(seed uint64) { simBubble = seed }
 `,
 		},
 	},
 	"runtime/proc.go": {
-		{"const forcePreemptNS = 10 * 1000 * 1000 // 10ms\n", "const forcePreemptNS = 1 << 60\n"},
-		{"func retake(now int64) uint32 {\n", "func retake(now int64) uint32 {\n	if simRand != 0 {\n		return 0\n	}\n"},
+		// While main is locked to its thread, how many others are made to run the rest hangs on which is fast; their stacks move
+		// the heap, and with it the order of maps by pointer.
+		{"	lockOSThread()\n\n	if mp != &m0 {\n", "	if !simulates() {\n		lockOSThread()\n	}\n\n	if mp != &m0 {\n"},
+		{"	needUnlock = false\n	unlockOSThread()\n", "	needUnlock = false\n	if !simulates() {\n		unlockOSThread()\n	}\n"},
+		{"func retake(now int64) uint32 {\n", "func retake(now int64) uint32 {\n	if simulates() {\n		return 0\n	}\n"},
 	},
 	"internal/sync/mutex.go": {
 		{"starvationThresholdNs = 1e6\n", "starvationThresholdNs = 1 << 62\n"},
