@@ -504,22 +504,10 @@ func (d *Daemon) report(r tagger.Result) {
 	case tagger.Expanded:
 		s.ledger.Expand(r.Job, r.Expanded)
 	case tagger.Replay:
-		if s.ledger.Replay(r.API, r.Action, time.Now(), d.namesOf(s, r.Action)) {
+		if s.ledger.Replay(r.API, r.Action, time.Now()) {
 			s.log.Info("tagging works again; events missed meanwhile are read again", zap.String("action", r.Action))
 		}
 	}
-}
-
-// namesOf returns the event names whose resources need the action, in every spelling that the Scope has shown.
-func (d *Daemon) namesOf(s *scope, action string) []string {
-	cataloged := d.planner.Catalog.NamesByAction(action)
-	names := slices.Clone(cataloged)
-	for _, spelling := range s.ledger.Spellings() {
-		if _, found := slices.BinarySearch(cataloged, catalog.Undated(spelling)); found {
-			names = append(names, spelling)
-		}
-	}
-	return names
 }
 
 // ended counts and logs an Outcome.

@@ -150,6 +150,14 @@ func (w *watch) outcome(life string, o resource.Outcome) {
 			c.unstored[name] = true
 		}
 	}
+	if stored && o.Job.Expand != resource.ExpandNone { // what that didn't find, nobody will
+		for _, r := range c.made {
+			if r.Parent != "" {
+				delete(c.unstored, r.ARN)
+				delete(c.unstored, r.ID)
+			}
+		}
+	}
 	if len(c.outcomes) < 50 {
 		c.outcomes = append(c.outcomes, fmt.Sprint(now.UTC().Format("02 15:04:05 "), life, ": ", o.Kind, " ", o.Reason, " ", o.Job.Resource.ARN, o.Job.Resource.ID, " ", o.Detail))
 	}
@@ -279,6 +287,9 @@ func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
 		if c := w.events[job.Event.ID]; c != nil {
 			s.jobs[p.Name] = c
 			c.parts[p.Name] = job
+			for _, name := range names(job) {
+				delete(c.unstored, name)
+			}
 		}
 	}
 }

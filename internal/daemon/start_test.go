@@ -2,15 +2,11 @@ package daemon
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
-	"github.com/autotagd/autotagd/pkg/catalog"
-	"github.com/autotagd/autotagd/pkg/checkpoint"
-	"github.com/autotagd/autotagd/pkg/event"
 )
 
 // What happened before poll.start is nobody's business, also when head scans look further back than that.
@@ -49,38 +45,6 @@ func TestServicesNarrowWhatIsRead(t *testing.T) {
 			t.Errorf("taken for spellings: %v", spelled)
 		}
 	})
-}
-
-// What was denied is read again in every spelling that the Scope has shown.
-func TestReplayReadsEverySpelling(t *testing.T) {
-	cat, err := catalog.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := event.Scope{AccountID: "111122223333", Region: "us-east-1"}
-	l, err := checkpoint.Open(t.Context(), checkpoint.NewMemory(), id, checkpoint.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, s := &Daemon{planner: &Planner{Catalog: cat}}, &scope{id: id, ledger: l}
-	for _, action := range []string{"cloudfront:TagResource", "lambda:TagResource"} {
-		var spelled []string
-		for _, name := range cat.NamesByAction(action) {
-			if catalog.Undated(name) == name {
-				spelled = append(spelled, name+"2030_01_01")
-			}
-		}
-		if len(spelled) == 0 {
-			t.Fatalf("%s has no names: the test shows nothing", action)
-		}
-		l.Spelled(event.Spellings{Names: spelled})
-		got := d.namesOf(s, action)
-		for _, name := range append(spelled, cat.NamesByAction(action)...) {
-			if !slices.Contains(got, name) {
-				t.Errorf("%s: %s is left out", action, name)
-			}
-		}
-	}
 }
 
 // A --once that was ended early is no success: whoever runs it by the hour must see that not everything was read.

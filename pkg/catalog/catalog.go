@@ -182,19 +182,6 @@ func (c *Catalog) Common(n int) []string {
 	return names
 }
 
-// NamesByAction returns the event names, sorted, whose resources need the IAM action to be tagged. The action is as in
-// Resource.IAMAction, or one of the actions that are joined there by "+".
-func (c *Catalog) NamesByAction(action string) []string {
-	var names []string
-	for _, row := range c.rows {
-		if row.IAMAction == action || slices.Contains(strings.Split(row.IAMAction, "+"), action) {
-			names = append(names, row.EventNames...)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 // Services returns the services of the table, sorted: what `services` in the configuration may name.
 func (c *Catalog) Services() []string {
 	var services []string

@@ -124,21 +124,6 @@ func TestCommonHasSixtyNames(t *testing.T) {
 	}
 }
 
-func TestNamesByAction(t *testing.T) {
-	c := load(t)
-	if got := c.NamesByAction("sqs:TagQueue"); !slices.Equal(got, []string{"CreateQueue"}) {
-		t.Errorf("sqs:TagQueue: %q", got)
-	}
-	for _, action := range []string{"s3:PutBucketTagging", "s3:GetBucketTagging", "s3:TagResource+s3:PutBucketTagging+s3:GetBucketTagging"} {
-		if got := c.NamesByAction(action); !slices.Contains(got, "CreateBucket") {
-			t.Errorf("%s: %q", action, got)
-		}
-	}
-	if got := c.NamesByAction("nobody:DoesThis"); got != nil {
-		t.Errorf("unknown action: %q", got)
-	}
-}
-
 func TestUncataloged(t *testing.T) {
 	c := load(t)
 	for _, tt := range []struct {

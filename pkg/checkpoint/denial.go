@@ -27,7 +27,8 @@ type Denial struct {
 	Until time.Time `json:"until,omitzero"`
 	// Replayed is when their events were last put into the backlog, on this host's clock.
 	Replayed time.Time `json:"replayed,omitzero"`
-	// Over is set when the cause is gone, but the last replay is less than an hour past. Names are those to read then.
+	// Over is set when the cause is gone, but the last replay is less than an hour past. Names are those of their events; without
+	// any, all are read.
 	Over  bool     `json:"over,omitempty"`
 	Names []string `json:"names,omitempty"`
 	// PutBack is when the last Job was put back, on this host's clock. Those have a Denial of their own.
@@ -45,17 +46,25 @@ func (ds denials) find(api resource.TagAPI, action string, putBack bool) *Denial
 }
 
 // note records one miss that was not stored.
-func (ds *denials) note(api resource.TagAPI, action string, at time.Time) {
-	d := ds.find(api, action, false)
+func (ds *denials) note(api resource.TagAPI, action string, e resource.EventRef) {
+	ds.open(api, action, false).widen(e)
+}
+
+// open returns the one there is, or a new one.
+func (ds *denials) open(api resource.TagAPI, action string, putBack bool) *Denial {
+	d := ds.find(api, action, putBack)
 	if d == nil {
 		d = &Denial{API: api, Action: action}
 		*ds = append(*ds, d)
 	}
-	d.widen(at)
+	return d
 }
 
-func (d *Denial) widen(at time.Time) {
-	at = wholeSecond(at)
+func (d *Denial) widen(e resource.EventRef) {
+	if (d.Names != nil || d.Since.IsZero()) && !slices.Contains(d.Names, e.Name) {
+		d.Names = append(d.Names, e.Name)
+	}
+	at := wholeSecond(e.Time)
 	if d.Since.IsZero() || at.Before(d.Since) {
 		d.Since = at
 	}
@@ -67,22 +76,23 @@ func (d *Denial) widen(at time.Time) {
 // putBack records one Job that was put back. Its cause passes by itself, so that nobody has to say when it is over, and a
 // restart meanwhile changes nothing.
 func (ds *denials) putBack(api resource.TagAPI, action string, e resource.EventRef, now time.Time) {
-	d := ds.find(api, action, true)
-	if d == nil {
-		d = &Denial{API: api, Action: action}
-		*ds = append(*ds, d)
-	}
-	d.widen(e.Time)
+	d := ds.open(api, action, true)
+	d.widen(e)
 	d.Over, d.PutBack = true, now
-	if !slices.Contains(d.Names, e.Name) {
-		d.Names = append(d.Names, e.Name)
-	}
 }
 
 // over notes that a Denial's cause is gone.
-func (ds denials) over(api resource.TagAPI, action string, names []string) {
+func (ds denials) over(api resource.TagAPI, action string) {
 	if d := ds.find(api, action, false); d != nil && !d.Since.IsZero() {
-		d.Over, d.Names = true, slices.Clone(names)
+		d.Over = true
+	}
+}
+
+// unattended has those be over for whose action nobody waits: no Job that works will say that their cause is gone. If it
+// isn't, their events are missed again, or wait.
+func (ds denials) unattended(waits func(action string) bool) {
+	for _, d := range ds {
+		d.Over = d.Over || !d.Since.IsZero() && !waits(d.Action)
 	}
 }
 

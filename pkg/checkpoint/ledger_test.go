@@ -35,6 +35,17 @@ func job(id string, seconds, n int) resource.Job {
 	}
 }
 
+// waits has a deferred Job wait for action.
+func waits(t *testing.T, l *checkpoint.Ledger, seconds int, action string) resource.Job {
+	t.Helper()
+	j := job("waits for "+action, seconds, 9)
+	j.Resource.IAMAction = action
+	begin(t, l, event.Live, j.Event.ID, seconds, event.New)
+	l.Hold(j.Event.ID, []resource.Job{j})
+	l.Defer(j)
+	return j
+}
+
 func openLedger(t *testing.T, store checkpoint.Store) *checkpoint.Ledger {
 	t.Helper()
 	l, err := checkpoint.Open(t.Context(), store, scope, checkpoint.Options{})
@@ -250,6 +261,7 @@ func TestRestartKeepsWhatWasSaved(t *testing.T) {
 func TestUnstoredEventIsNeverSeenAgainHereButAfterARestart(t *testing.T) {
 	store := checkpoint.NewMemory()
 	l := started(t, store)
+	waits(t, l, 60, "ec2:CreateTags")
 	begin(t, l, event.Live, "a", 70, event.New)
 	l.Hold("a", []resource.Job{job("a", 70, 1)})
 	l.Unstored(job("a", 70, 1), resource.EC2CreateTags, "ec2:CreateTags")
@@ -258,17 +270,41 @@ func TestUnstoredEventIsNeverSeenAgainHereButAfterARestart(t *testing.T) {
 	l = openLedger(t, store)
 	begin(t, l, event.Live, "a", 70, event.New)
 	l.Done("a")
-	want := []checkpoint.Denial{{API: resource.EC2CreateTags, Action: "ec2:CreateTags", Since: at(70), Until: at(70)}}
+	want := []checkpoint.Denial{{API: resource.EC2CreateTags, Action: "ec2:CreateTags", Since: at(70), Until: at(70), Names: []string{"RunInstances"}}}
 	if diff := cmp.Diff(want, l.Denials()); diff != "" {
 		t.Fatalf("denials (-want +got):\n%s", diff)
 	}
-	if l.Replay(resource.TagResources, "sqs:TagQueue", time.Now(), []string{"CreateQueue"}) {
+	if l.Replay(resource.TagResources, "sqs:TagQueue", time.Now()) {
 		t.Error("replayed what was never denied")
 	}
-	if !l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now(), []string{"RunInstances"}) {
+	if !l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now()) {
 		t.Error("not replayed")
 	}
 	wantBacklog(t, l, span(70, 70, "RunInstances"))
+}
+
+// Once no Job waits for the action any more, nobody can say that its cause is gone: the events are read again all the same.
+func TestReplayWhenNobodyWaits(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		store := checkpoint.NewMemory()
+		l := started(t, store)
+		last := waits(t, l, 60, "ec2:CreateTags")
+		waits(t, l, 61, "sqs:TagQueue")
+		begin(t, l, event.Live, "a", 70, event.New)
+		l.Hold("a", []resource.Job{job("a", 70, 1)})
+		l.Unstored(job("a", 70, 1), resource.EC2CreateTags, "ec2:CreateTags")
+		l.FloorRead(at(100))
+		save(t, l)
+		wantBacklog(t, l)
+		if restart {
+			l = openLedger(t, store)
+		}
+		l.Finish(last)
+		save(t, l)
+		wantBacklog(t, l, span(70, 70, "RunInstances"))
+		save(t, l)
+		wantBacklog(t, l, span(70, 70, "RunInstances"))
+	}
 }
 
 func TestReplayAtMostOnceAnHour(t *testing.T) {
@@ -280,7 +316,7 @@ func TestReplayAtMostOnceAnHour(t *testing.T) {
 			l.Unstored(job(id, seconds, 1), resource.EC2CreateTags, "ec2:CreateTags")
 		}
 		replay := func() bool {
-			return l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now(), []string{"RunInstances"})
+			return l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now())
 		}
 		deny("a", 10)
 		if !replay() {
@@ -326,6 +362,7 @@ func TestPutBackIsReadAgain(t *testing.T) {
 			l.PutBack(j, "odd:Tag", "odd:Tag", time.Now())
 		}
 		// One that is denied has a record of its own: nothing is over for it.
+		waits(t, l, 4, "odd:Tag")
 		begin(t, l, event.Live, "denied", 5, event.New)
 		l.Hold("denied", []resource.Job{job("denied", 5, 1)})
 		l.Unstored(job("denied", 5, 1), "odd:Tag", "odd:Tag")
@@ -373,7 +410,7 @@ func TestReplayWaitsForAReadingUnderWay(t *testing.T) {
 	begin(t, l, event.Backlog, "a", 10, event.New) // the reading of 0 to 49 by name has begun
 	l.Hold("a", []resource.Job{job("a", 10, 1)})
 	l.Unstored(job("a", 10, 1), resource.EC2CreateTags, "ec2:CreateTags")
-	l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now(), []string{"RunInstances"})
+	l.Replay(resource.EC2CreateTags, "ec2:CreateTags", time.Now())
 	wantBacklog(t, l, span(0, 99), span(0, 99, "RunInstances"))
 	l.BacklogRead(span(0, 49, "RunInstances")) // and ends: it does not count for the replay
 	wantBacklog(t, l, span(0, 99), span(49, 99, "RunInstances"))

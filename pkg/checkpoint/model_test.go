@@ -334,7 +334,7 @@ func (w *world) addBacklog() {
 
 func (w *world) replay() {
 	w.hours++
-	w.ledger.Replay(resource.EC2CreateTags, w.action(), w.clock(), names)
+	w.ledger.Replay(resource.EC2CreateTags, w.action(), w.clock())
 }
 
 func (w *world) action() string {
@@ -510,7 +510,7 @@ func (w *world) drain() {
 		}
 		w.hours += 5
 		for _, d := range w.ledger.Denials() {
-			w.ledger.Replay(d.API, d.Action, w.clock(), names)
+			w.ledger.Replay(d.API, d.Action, w.clock())
 		}
 		if w.final == nil && w.horizon < 1000 {
 			w.horizon = 1000 // the last pass reads all there is

@@ -28,6 +28,7 @@ func (l *Ledger) Due(now time.Time) bool {
 		return false
 	}
 	l.advance()
+	l.denials.unattended(l.waits)
 	m := l.mark()
 	switch {
 	case m.changes != l.saved.changes, slices.ContainsFunc(l.denials, func(d *Denial) bool { return d.due(now) }):

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -86,7 +87,7 @@ func (l *Ledger) Defer(j resource.Job) {
 func (l *Ledger) Unstored(j resource.Job, api resource.TagAPI, action string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.denials.note(api, action, j.Event.Time)
+	l.denials.note(api, action, j.Event)
 	l.changes++
 	l.drop(j)
 	l.release(j, true)
@@ -149,21 +150,32 @@ func (l *Ledger) settle(k eventKey, e *openEvent) {
 }
 
 // Replay says that what denied an action is over. The events of the Jobs that were not stored become a backlog span for
-// those event names; if the last such replay is less than an hour past, when the hour is. It reports whether it did now.
-func (l *Ledger) Replay(api resource.TagAPI, action string, now time.Time, names []string) bool {
+// their names; if the last such replay is less than an hour past, when the hour is. It reports whether it did now.
+func (l *Ledger) Replay(api resource.TagAPI, action string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.denials.over(api, action, names)
+	l.denials.over(api, action)
 	return l.replay(now)
 }
 
 // replay turns what is ripe into spans.
 func (l *Ledger) replay(now time.Time) bool {
+	l.denials.unattended(l.waits)
 	spans := l.denials.ripe(now)
 	for _, s := range spans {
 		l.addBacklog(s)
 	}
 	return len(spans) > 0
+}
+
+// waits reports whether a deferred Job waits for action.
+func (l *Ledger) waits(action string) bool {
+	for _, d := range l.deferred {
+		if r := d.job.Resource; !d.finished && cmp.Or(r.IAMAction, string(r.TagAPI)) == action {
+			return true
+		}
+	}
+	return false
 }
 
 // Denials returns the records of Jobs that were missed without being stored.
