@@ -12,3 +12,5 @@ func alone() bool { return false }
 func reseed(*testing.T, uint64) {}
 
 func inProcess(*testing.T, string, uint64, string) string { return "" }
+
+func collect(<-chan struct{}) {}

@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"testing"
 	"testing/cryptotest"
+	"testing/synctest"
+	"time"
 	_ "unsafe" // for go:linkname
 )
 
@@ -27,6 +30,23 @@ func simSeed(seed uint64)
 func reseed(t *testing.T, seed uint64) {
 	cryptotest.SetGlobalRandom(t, seed)
 	simSeed(seed)
+}
+
+// collect frees memory now and then, while nobody else has anything to do: a collector that ran beside them would decide who goes
+// when.
+func collect(over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-time.After(4*time.Minute + time.Millisecond):
+		}
+		synctest.Wait()
+		var m runtime.MemStats
+		if runtime.ReadMemStats(&m); m.HeapAlloc > 128<<20 {
+			runtime.GC()
+		}
+	}
 }
 
 // inProcess runs one simulation in a process of its own and returns what it prints.

@@ -89,7 +89,12 @@ func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
 func simulate(t *testing.T, seed uint64, length time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, seed, length)
+		over := make(chan struct{})
+		var all sync.WaitGroup
+		all.Go(func() { collect(over) })
 		s.run()
+		close(over)
+		all.Wait()
 		if replays {
 			t.Log(s.watch.digest())
 		}
@@ -116,7 +121,7 @@ type shape struct {
 func drawShape(rng *rand.Rand, length time.Duration) shape {
 	s := shape{
 		length:   length,
-		interval: pickOf(rng, 15*time.Second, 30*time.Second, time.Minute, 2*time.Minute),
+		interval: pickOf(rng, 15*time.Second, 30*time.Second, time.Minute, time.Minute, 2*time.Minute, 2*time.Minute),
 		sweep:    pickOf(rng, time.Minute, 2*time.Minute, 5*time.Minute),
 		lookback: pickOf(rng, 5*time.Minute, 10*time.Minute, 30*time.Minute),
 		past:     pickOf(rng, 5*time.Minute, time.Hour),
@@ -140,7 +145,7 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 		s.accounts = 2
 	}
 	switch scopes := len(s.regions) * max(s.accounts, 1); { // more of both would cost too much
-	case scopes == 1 && rng.IntN(4) == 0:
+	case scopes == 1 && rng.IntN(8) == 0:
 		s.interval = 5 * time.Second
 	case scopes > 2:
 		s.interval = max(s.interval, 30*time.Second)

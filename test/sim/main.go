@@ -72,7 +72,11 @@ func simSeed(seed uint64) { simBubble = seed }
 		// the heap, and with it the order of maps by pointer.
 		{"	lockOSThread()\n\n	if mp != &m0 {\n", "	if !simulates() {\n		lockOSThread()\n	}\n\n	if mp != &m0 {\n"},
 		{"	needUnlock = false\n	unlockOSThread()\n", "	needUnlock = false\n	if !simulates() {\n		unlockOSThread()\n	}\n"},
+		{"if scavenger.sysmonWake.Load() != 0 {\n", "if !simulates() && scavenger.sysmonWake.Load() != 0 {\n"},
 		{"func retake(now int64) uint32 {\n", "func retake(now int64) uint32 {\n	if simulates() {\n		return 0\n	}\n"},
+	},
+	"runtime/mem_linux.go": { // without a collector, a page fault for each 4 KiB of garbage is a quarter of the time
+		{"	setVMAName(p, n, vmaName)\n\n	// Disable huge", "	setVMAName(p, n, vmaName)\n	if simulates() {\n		sysHugePageOS(v, n)\n	}\n\n	// Disable huge"},
 	},
 	"internal/sync/mutex.go": {
 		{"starvationThresholdNs = 1e6\n", "starvationThresholdNs = 1 << 62\n"},
