@@ -7,7 +7,7 @@ import (
 )
 
 // DynamoDB is DynamoDB's calls in one Region, one attempt each, in the account of the environment's credentials. They are
-// functions so that the linker keeps these operations and no others.
+// functions: see calls.
 type DynamoDB struct {
 	Query              func(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 	BatchGetItem       func(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
@@ -25,7 +25,7 @@ func (c *Clients) DynamoDB(region string) DynamoDB {
 	if region == "" {
 		region = c.region
 	}
-	d, in := c.dynamodb, func(o *dynamodb.Options) { o.Region = region }
+	d, in := c.calls.dynamodb, func(o *dynamodb.Options) { o.Region = region }
 	return DynamoDB{
 		Query:              with(d.Query, in),
 		BatchGetItem:       with(d.BatchGetItem, in),

@@ -91,7 +91,7 @@ func active(a types.Account) bool {
 
 func (o *Organization) list(ctx context.Context) ([]types.Account, error) {
 	return listPages(ctx, o.clients, func(token *string) ([]types.Account, *string, error) {
-		out, err := o.clients.organizations.ListAccounts(ctx, &organizations.ListAccountsInput{
+		out, err := o.clients.calls.listAccounts(ctx, &organizations.ListAccountsInput{
 			MaxResults: aws.Int32(maxOrganizationPage), NextToken: token,
 		}, o.clients.inOrganizationsRegion)
 		if err != nil {
@@ -143,7 +143,7 @@ func (o *Organization) walk(ctx context.Context, unit string, walked, excluded m
 	}
 	walked[unit] = true
 	accounts, err := listPages(ctx, o.clients, func(token *string) ([]types.Account, *string, error) {
-		out, err := o.clients.organizations.ListAccountsForParent(ctx, &organizations.ListAccountsForParentInput{
+		out, err := o.clients.calls.listAccountsForUnit(ctx, &organizations.ListAccountsForParentInput{
 			ParentId: &unit, MaxResults: aws.Int32(maxOrganizationPage), NextToken: token,
 		}, o.clients.inOrganizationsRegion)
 		if err != nil {
@@ -162,7 +162,7 @@ func (o *Organization) walk(ctx context.Context, unit string, walked, excluded m
 		excluded[aws.ToString(a.Id)] = true
 	}
 	units, err := listPages(ctx, o.clients, func(token *string) ([]types.OrganizationalUnit, *string, error) {
-		out, err := o.clients.organizations.ListOrganizationalUnitsForParent(ctx, &organizations.ListOrganizationalUnitsForParentInput{
+		out, err := o.clients.calls.listUnits(ctx, &organizations.ListOrganizationalUnitsForParentInput{
 			ParentId: &unit, MaxResults: aws.Int32(maxOrganizationPage), NextToken: token,
 		}, o.clients.inOrganizationsRegion)
 		if err != nil {

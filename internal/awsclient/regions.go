@@ -48,7 +48,7 @@ func (a *Account) listRegions(ctx context.Context) ([]string, error) {
 	var regions []string
 	var token *string
 	for range maxRegionPages {
-		out, err := a.clients.account.ListRegions(ctx, &account.ListRegionsInput{
+		out, err := a.clients.calls.listRegions(ctx, &account.ListRegionsInput{
 			NextToken: token, RegionOptStatusContains: []types.RegionOptStatus{types.RegionOptStatusEnabled, types.RegionOptStatusEnabledByDefault},
 		}, func(o *account.Options) { o.Region, o.Credentials = a.clients.controlRegion(), a.credentials })
 		if err != nil {
@@ -68,7 +68,7 @@ func (a *Account) listRegions(ctx context.Context) ([]string, error) {
 }
 
 func (a *Account) describeRegions(ctx context.Context) ([]string, error) {
-	out, err := a.clients.ec2.DescribeRegions(ctx, &ec2.DescribeRegionsInput{}, func(o *ec2.Options) {
+	out, err := a.clients.calls.describeRegions(ctx, &ec2.DescribeRegionsInput{}, func(o *ec2.Options) {
 		o.Region, o.Credentials = a.clients.region, a.credentials
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func TestCredentialsEndByTheMonotonicClockToo(t *testing.T) {
 		if n := len(cloud.Calls("AssumeRole")); n != 2 || err != nil {
 			t.Errorf("%d roles assumed, error = %v", n, err)
 		}
-		_, err = clients.sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}, func(o *sts.Options) {
+		_, err = clients.calls.getCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}, func(o *sts.Options) {
 			o.Credentials = credentials.StaticCredentialsProvider{Value: got}
 		})
 		if err != nil {

@@ -59,7 +59,7 @@ func (c *Clients) Assume(roleARN, externalID string) (*Account, error) {
 	case arn.Partition != event.Partition(c.region):
 		return nil, fmt.Errorf("%s is in the partition %s, but the Region %s is in %s: no credentials work in both", roleARN, arn.Partition, c.region, event.Partition(c.region))
 	}
-	r := &role{arn: roleARN, accountID: arn.AccountID, log: c.log, clock: &c.clock, call: c.sts.AssumeRole}
+	r := &role{arn: roleARN, accountID: arn.AccountID, log: c.log, clock: &c.clock, call: c.calls.assumeRole}
 	if cache, ok := c.credentials.(interface{ Invalidate() }); ok {
 		r.forgetBase = cache.Invalidate
 	}
