@@ -22,7 +22,7 @@ func configFlag(cmd *cobra.Command, path *string) {
 }
 
 // loadConfig reads the configuration and the directory, and makes what decides by them. Every mistake is wrong usage, and all are
-// said together; with toRun also what only the daemon would do and this release can't.
+// said together; with toRun also those in what only the daemon reads.
 func loadConfig(env environment, path string, toRun bool) (*config.Config, *daemon.Planner, error) {
 	cfg, cat, err := readConfig(env, path)
 	if cat == nil {
@@ -30,7 +30,7 @@ func loadConfig(env environment, path string, toRun bool) (*config.Config, *daem
 	}
 	err = config.Join(err, cfg.CheckServices(cat.Services()))
 	if toRun {
-		err = config.Join(err, cfg.Unsupported())
+		err = config.Join(err, daemon.CheckWebConfig(cfg))
 	}
 	people, peopleErr := daemon.OpenDirectory(cfg)
 	if mistakes := (config.Errors{}); errors.As(peopleErr, &mistakes) {

@@ -38,7 +38,7 @@ allow that identity sts:AssumeRole.`,
   autotagd policy --config autotagd.yaml --out-dir policies`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, planner, err := loadConfig(env, configPath, true)
+			cfg, planner, err := loadConfig(env, configPath, false)
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ further behind than --max-lag: its Watermark, or its Floor where that is not kno
 				}
 				limit = time.Duration(d)
 			}
-			cfg, _, err := loadConfig(env, configPath, true)
+			cfg, _, err := loadConfig(env, configPath, false)
 			if err != nil {
 				return err
 			}

@@ -141,10 +141,14 @@ func New(o Options, planner *Planner) *Daemon {
 
 // Run works until ctx ends, then shuts down in order. Being asked to end is no error.
 func (d *Daemon) Run(ctx context.Context) error {
-	w, err := listenWeb(d.options.Config.Web.Listen, d.registry, d.health.ready, d.health.healthy, d.log)
+	port := webOptions{
+		Listen: d.options.Config.Web.Listen, ConfigFile: d.options.Config.Web.ConfigFile,
+		Registry: d.registry, Ready: d.health.ready, Healthy: d.health.healthy, Log: d.log,
+	}
+	w, err := listenWeb(port)
 	if errors.Is(err, syscall.EADDRINUSE) && d.options.Config.DryRun {
-		// A dry run may run beside the real daemon, which has the port.
-		w, err = listenWeb("127.0.0.1:0", d.registry, d.health.ready, d.health.healthy, d.log)
+		port.Listen = "127.0.0.1:0" // a dry run may run beside the real daemon, which has the port
+		w, err = listenWeb(port)
 	}
 	if err != nil {
 		return err
@@ -156,12 +160,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// The web port outlives all else, so that a shutdown can be watched. When it fails, everything ends.
 	serving, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	port, closePort := context.WithCancel(context.WithoutCancel(ctx))
+	open, closePort := context.WithCancel(context.WithoutCancel(ctx))
 	defer closePort()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		cancel(w.Run(port))
+		cancel(w.Run(open))
 	}()
 
 	err = d.work(serving)

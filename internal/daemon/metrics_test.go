@@ -142,7 +142,7 @@ func TestWeb(t *testing.T) {
 	down := fmt.Errorf("the head loop made no attempt for 5m")
 	var healthy error // of this goroutine, and of requests that it waits for
 	reg := New(Options{Log: zap.NewNop(), Version: "test", Commit: "test"}, &Planner{}).registry
-	w, err := listenWeb("127.0.0.1:0", reg, func() error { return nil }, func() error { return healthy }, zap.NewNop())
+	w, err := listenWeb(webOptions{Listen: "127.0.0.1:0", Registry: reg, Ready: func() error { return nil }, Healthy: func() error { return healthy }, Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestWeb(t *testing.T) {
 	if code, body := get("/-/healthy"); code != 503 || !strings.Contains(body, down.Error()) {
 		t.Errorf("unhealthy: %d %q", code, body)
 	}
-	if _, err := listenWeb(w.Addr(), reg, nil, nil, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "web.listen") {
+	if _, err := listenWeb(webOptions{Listen: w.Addr(), Registry: reg, Log: zap.NewNop()}); err == nil || !strings.Contains(err.Error(), "web.listen") {
 		t.Errorf("address in use: error %v, want one that names web.listen", err)
 	}
 	cancel()

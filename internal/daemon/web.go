@@ -4,47 +4,80 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+	"golang.org/x/net/netutil"
+)
+
+// What clients of the web port may take, whoever they are: the daemon shares its memory, its descriptors and its exit with them.
+const (
+	webHeaderWait  = 5 * time.Second // for the head of a request, and for a TLS handshake
+	webReadWait    = 10 * time.Second
+	webWriteWait   = 30 * time.Second // /metrics of 1,700 Scopes is some ten MB
+	webIdleWait    = 2 * time.Minute
+	webHeaderBytes = 16 << 10
+	// webConnections are served at once; others wait until one of these ends. It leaves most of the usual 1,024 descriptors to AWS.
+	webConnections = 256
+	// webScrapes of /metrics are made at once; others are told to come back.
+	webScrapes = 8
+	// webGrace is for requests in hand at the end.
+	webGrace = 2 * time.Second
 )
 
 // probe answers a health question: nil is yes, an error says what is wrong.
 type probe func() error
 
+// webOptions are what the web port is made of.
+type webOptions struct {
+	Listen         string
+	ConfigFile     string // "": neither TLS nor a password; see CheckWebConfig
+	Registry       *prometheus.Registry
+	Ready, Healthy probe
+	Log            *zap.Logger
+}
+
 // web is the HTTP port: metrics and health. It is read-only.
 type web struct {
-	server   *http.Server
-	listener net.Listener
+	server     *http.Server
+	listener   net.Listener
+	configFile string
+	log        *slog.Logger // the toolkit's
 }
 
 // listenWeb binds the port at once, so that an address in use is an error at start and not a line in a log.
-func listenWeb(addr string, reg *prometheus.Registry, ready, healthy probe, log *zap.Logger) (*web, error) {
-	l, err := net.Listen("tcp", addr)
+func listenWeb(o webOptions) (*web, error) {
+	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("web.listen: %w; set web.listen to a free address, such as 127.0.0.1:0", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
-	mux.Handle("GET /-/ready", answer(ready))
-	mux.Handle("GET /-/healthy", answer(healthy))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry, MaxRequestsInFlight: webScrapes}))
+	mux.Handle("GET /-/ready", answer(o.Ready))
+	mux.Handle("GET /-/healthy", answer(o.Healthy))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "autotagd\n\n/metrics\n/-/ready\n/-/healthy\n")
 	})
+	log := o.Log.Named("web")
 	return &web{
-		listener: l,
+		listener:   netutil.LimitListener(l, webConnections),
+		configFile: o.ConfigFile,
+		log:        slog.New(zapslog.NewHandler(log.Core(), zapslog.WithName("web"))),
 		server: &http.Server{
 			Handler:           mux,
-			ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout:       10 * time.Second,
-			WriteTimeout:      30 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			MaxHeaderBytes:    16 << 10,
-			ErrorLog:          zap.NewStdLog(log.Named("web")),
+			ReadHeaderTimeout: webHeaderWait,
+			ReadTimeout:       webReadWait,
+			WriteTimeout:      webWriteWait,
+			IdleTimeout:       webIdleWait,
+			MaxHeaderBytes:    webHeaderBytes,
+			ErrorLog:          zap.NewStdLog(log),
 		},
 	}, nil
 }
@@ -52,16 +85,17 @@ func listenWeb(addr string, reg *prometheus.Registry, ready, healthy probe, log 
 // Addr is where it listens, as HOST:PORT.
 func (w *web) Addr() string { return w.listener.Addr().String() }
 
-// Run serves until ctx ends, then lets requests in hand finish for at most two seconds.
+// Run serves until ctx ends, then lets requests in hand finish for a moment.
 func (w *web) Run(ctx context.Context) error {
+	defer w.listener.Close() // serving closes it too, once it has begun
 	done := make(chan error, 1)
-	go func() { done <- w.server.Serve(w.listener) }()
+	go func() { done <- w.serve() }()
 	select {
 	case err := <-done:
 		return fmt.Errorf("web: %w", err)
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), webGrace)
 	defer cancel()
 	if err := w.server.Shutdown(grace); err != nil {
 		_ = w.server.Close() // a scraper that never reads its answer must not hold up the exit
@@ -70,6 +104,14 @@ func (w *web) Run(ctx context.Context) error {
 		return fmt.Errorf("web: %w", err)
 	}
 	return nil
+}
+
+// serve returns when the server is closed, or at once where the configuration file cannot be used any more.
+func (w *web) serve() error {
+	if w.configFile == "" {
+		return w.server.Serve(w.listener)
+	}
+	return toolkit.Serve(w.listener, w.server, &toolkit.FlagConfig{WebConfigFile: &w.configFile}, w.log)
 }
 
 func answer(p probe) http.Handler {

@@ -197,18 +197,6 @@ func (c *Config) Mistake(key, what, want string) error {
 	return Errors{c.origin.mistake(key, what, want)}
 }
 
-// Unsupported returns an Errors with each key that is set and asks for what this release cannot do yet; nil if there is none.
-func (c *Config) Unsupported() error {
-	var errs Errors
-	refuse := func(set bool, key, want string) {
-		if set {
-			errs = append(errs, c.origin.mistake(key, "this release cannot do that yet", want))
-		}
-	}
-	refuse(c.Web.ConfigFile != "", "web.config_file", "want it left out, and web.listen on a loopback address")
-	return errs.orNil()
-}
-
 // Keys returns every key that a configuration can have but for those inside lists, as "poll.interval".
 func Keys() []string {
 	c := Default()

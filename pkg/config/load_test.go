@@ -166,21 +166,6 @@ func TestBillionLaughs(t *testing.T) {
 	}
 }
 
-func TestUnsupported(t *testing.T) {
-	c, err := config.Load("f", []byte("web: {config_file: w}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `f:1:20: web.config_file: this release cannot do that yet; want it left out, and web.listen on a loopback address`
-	if diff := cmp.Diff(want, c.Unsupported().Error()); diff != "" {
-		t.Error(diff)
-	}
-	d := config.Default()
-	if err := d.Unsupported(); err != nil {
-		t.Errorf("the defaults: %v", err)
-	}
-}
-
 func TestMistake(t *testing.T) {
 	c, err := config.Load("f", []byte("directory:\n  file: d.csv\n"))
 	if err != nil {
