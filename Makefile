@@ -1,7 +1,7 @@
 # autotagd: what a person and CI run. `make help` lists it.
 #
 # It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
-# for the one against dynalite. The race detector needs a C compiler besides: without one, tests run without it and say so; in CI
+# for the one against dynalite, and Chromium for the one of the status page (as root on Debian it installs that itself). The race detector needs a C compiler besides: without one, tests run without it and say so; in CI
 # that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
@@ -80,10 +80,10 @@ imports:
 # Tests that take longer than `make test` should are behind AUTOTAGD_SLOW, and those against dynalite need Node.js; the packages
 # that have some run again, with them.
 .PHONY: slow
-slow: needs-race needs-moto needs-dynalite
+slow: needs-race needs-moto needs-dynalite needs-chromium
 	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
-	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
+	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
 
 .PHONY: somesim
 somesim:
@@ -141,6 +141,12 @@ needs-moto:
 .PHONY: needs-dynalite
 needs-dynalite:
 	@test/dynalite/setup
+
+.PHONY: needs-chromium
+needs-chromium:
+	@command -v chromium >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core </dev/null; } || { \
+	  echo 'chromium is needed, for the test of the status page; on Debian: apt-get install chromium fonts-dejavu-core' >&2; exit 1; }
 
 .PHONY: needs-race
 needs-race:

@@ -118,7 +118,7 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 			Config: cfg, Clients: clients, Store: store, Log: log, Version: version, Commit: commit,
 			OnOutcome: screen.outcome,
 			OnListen: func(addr string) {
-				screen.printf("Metrics: http://%s/metrics     Stop: Ctrl-C\n\n", addr)
+				screen.printf("Status: http://%s/     Metrics: http://%[1]s/metrics     Stop: Ctrl-C\n\n", addr)
 			},
 		}, planner).Run(tagging)
 	})

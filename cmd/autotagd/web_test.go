@@ -356,3 +356,29 @@ func TestWebConfigInPart(t *testing.T) {
 		}
 	}
 }
+
+// The demo has the status page too, and fills it.
+func TestDemoHasAStatusPage(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil, "demo", "--seed", "1")
+	page := ""
+	eventually(t, time.Minute, func() string { return "no resource is on the page:\n" + page + "\n" + c.stdout.String() }, func() bool {
+		_, rest, found := strings.Cut(c.stdout.String(), "Status: ")
+		url, _, complete := strings.Cut(rest, " ")
+		if !found || !complete {
+			return false
+		}
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page = string(body)
+		_, tagged, _ := strings.Cut(page, `<h2 id="tagged">`)
+		return strings.Contains(tagged, "arn:aws:") && strings.Contains(tagged, "@example.com")
+	})
+}

@@ -59,6 +59,7 @@ func (d *Daemon) newCrew() *crew {
 		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{}, began: time.Now(),
 		overdue: make(chan struct{}, 1),
 	}
+	c.fleet.want(c.wanted)
 	if c.leases != nil {
 		c.rota = newRota(d.options.Replica, d.options.Config.Checkpoint.DynamoDB.Lease)
 	}
@@ -108,6 +109,7 @@ func (c *crew) run(ctx context.Context) error {
 			}
 			return nil
 		case c.wanted = <-lists:
+			c.fleet.want(c.wanted)
 		case s := <-c.ended:
 			if err := c.lost(s); err != nil {
 				timer.Stop()
@@ -249,7 +251,13 @@ func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err e
 		if now = time.Now(); !c.look(ctx, now) {
 			return true, nil
 		}
-		free = slices.DeleteFunc(free, func(id event.Scope) bool { return !c.rota.free(owners[id].Replica, now) })
+		free = slices.DeleteFunc(free, func(id event.Scope) bool {
+			if c.rota.free(owners[id].Replica, now) {
+				return false
+			}
+			c.fleet.leave(id)
+			return true
+		})
 		rand.Shuffle(len(free), func(i, j int) { free[i], free[j] = free[j], free[i] }) // others take too
 	}
 	free = free[:min(len(free), n)]
@@ -297,7 +305,9 @@ func (c *crew) failedToBegin(id event.Scope, err error) {
 	f := c.failed[id]
 	wait := min(firstRetry<<min(f.times, 8), lastRetry)
 	c.failed[id] = failure{time.Now().Add(wait), f.times + 1}
-	c.log.Error("a Scope cannot be begun; trying again", zap.String("scope", id.String()), zap.Duration("wait", wait), zap.Error(awsclient.Explain(err)))
+	err = awsclient.Explain(err)
+	c.fleet.fail(id, err)
+	c.log.Error("a Scope cannot be begun; trying again", zap.String("scope", id.String()), zap.Duration("wait", wait), zap.Error(err))
 }
 
 // begin opens a Scope and sets it to work.
@@ -314,7 +324,7 @@ func (c *crew) begin(ctx context.Context, id event.Scope) error {
 	c.mine[id], c.before[id] = s, true
 	delete(c.failed, id)
 	c.fleet.add(s)
-	c.tagger.Restore(s.deferred())
+	c.restore(s)
 	c.runs.Go(func() {
 		s.err = s.run(ctx)
 		close(s.done)
@@ -359,6 +369,7 @@ func (c *crew) give(ctx context.Context, s *scope) {
 func (c *crew) drop(s *scope) {
 	c.tagger.Abandon(s.id)
 	c.fleet.remove(s.id)
+	c.recent.forget(s.id)
 	c.checkpointMetrics.End(s.id)
 	c.pollerMetrics.End(s.id)
 }

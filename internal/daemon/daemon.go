@@ -78,6 +78,7 @@ type Daemon struct {
 	metrics  *metrics
 	registry *prometheus.Registry
 	outcomes *outcomeLog
+	recent   *recent
 	unknown  *uncataloged
 	unmapped *unmapped
 	health   health
@@ -125,6 +126,7 @@ func New(o Options, planner *Planner) *Daemon {
 		options: o, planner: planner, registry: reg, log: o.Log,
 		metrics:  newMetrics(reg, o.Version, o.Commit, runtime.Version()),
 		outcomes: newOutcomeLog(o.Log),
+		recent:   newRecent(time.Now()),
 		store:    o.Store,
 		limiters: map[event.Scope]*poller.Limiter{},
 
@@ -143,7 +145,7 @@ func New(o Options, planner *Planner) *Daemon {
 func (d *Daemon) Run(ctx context.Context) error {
 	port := webOptions{
 		Listen: d.options.Config.Web.Listen, ConfigFile: d.options.Config.Web.ConfigFile,
-		Registry: d.registry, Ready: d.health.ready, Healthy: d.health.healthy, Log: d.log,
+		Registry: d.registry, Ready: d.health.ready, Healthy: d.health.healthy, Page: newStatusPage(d.status, d.log), Log: d.log,
 	}
 	w, err := listenWeb(port)
 	if errors.Is(err, syscall.EADDRINUSE) && d.options.Config.DryRun {
@@ -499,6 +501,7 @@ func (d *Daemon) report(r tagger.Result) {
 		s.ledger.Finish(r.Job)
 	case tagger.Deferred:
 		d.outcomes.deferred(r.Job)
+		d.recent.deferred(r.Job)
 		s.ledger.Defer(r.Job)
 	case tagger.Unstored:
 		d.ended(r.Outcome)
@@ -518,6 +521,7 @@ func (d *Daemon) report(r tagger.Result) {
 func (d *Daemon) ended(o resource.Outcome) {
 	d.metrics.observe(o)
 	d.outcomes.write(o)
+	d.recent.ended(o)
 	if d.options.OnOutcome != nil {
 		d.options.OnOutcome(o)
 	}

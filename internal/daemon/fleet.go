@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -9,10 +10,44 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 )
 
-// fleet is the Scopes that this process holds. They come and go while the daemon is at work.
+// fleet is the Scopes that this process holds, and those that it can't begin. They come and go while the daemon is at work.
 type fleet struct {
-	mu   sync.RWMutex
-	held map[event.Scope]*scope
+	mu     sync.RWMutex
+	held   map[event.Scope]*scope
+	stuck  map[event.Scope]string // why it could not be begun; none of them is held
+	wanted int                    // Scopes of the configuration, whoever holds them
+}
+
+// want notes which Scopes there are.
+func (f *fleet) want(ids []event.Scope) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wanted = len(ids)
+	maps.DeleteFunc(f.stuck, func(id event.Scope, _ string) bool { return !slices.Contains(ids, id) })
+}
+
+// fail notes that a Scope could not be begun, and why.
+func (f *fleet) fail(id event.Scope, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stuck == nil {
+		f.stuck = map[event.Scope]string{}
+	}
+	f.stuck[id] = event.Printable(err.Error(), maxLogged)
+}
+
+// leave notes that a Scope is another replica's.
+func (f *fleet) leave(id event.Scope) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.stuck, id)
+}
+
+// failing returns the Scopes that could not be begun, each with the reason, and how many Scopes there are in all.
+func (f *fleet) failing() (stuck map[event.Scope]string, wanted int) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return maps.Clone(f.stuck), f.wanted
 }
 
 // add notes a Scope that is held now.
@@ -23,6 +58,7 @@ func (f *fleet) add(s *scope) {
 		f.held = map[event.Scope]*scope{}
 	}
 	f.held[s.id] = s
+	delete(f.stuck, s.id)
 }
 
 // remove notes that a Scope is held no more.

@@ -142,7 +142,7 @@ func TestWeb(t *testing.T) {
 	down := fmt.Errorf("the head loop made no attempt for 5m")
 	var healthy error // of this goroutine, and of requests that it waits for
 	reg := New(Options{Log: zap.NewNop(), Version: "test", Commit: "test"}, &Planner{}).registry
-	w, err := listenWeb(webOptions{Listen: "127.0.0.1:0", Registry: reg, Ready: func() error { return nil }, Healthy: func() error { return healthy }, Log: zap.NewNop()})
+	w, err := listenWeb(webOptions{Listen: "127.0.0.1:0", Registry: reg, Page: newStatusPage(func() status { return status{} }, zap.NewNop()), Ready: func() error { return nil }, Healthy: func() error { return healthy }, Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +165,14 @@ func TestWeb(t *testing.T) {
 		if code, _ := get(path); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}
+	}
+	head, err := http.Head("http://" + w.Addr() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head.Body.Close()
+	if head.StatusCode != http.StatusOK || head.ContentLength < 1000 {
+		t.Errorf("HEAD /: %d, %d bytes", head.StatusCode, head.ContentLength)
 	}
 	healthy = down
 	if code, body := get("/-/healthy"); code != 503 || !strings.Contains(body, down.Error()) {

@@ -49,7 +49,7 @@ func (c *crew) once(ctx context.Context) error {
 			return err
 		}
 		c.fleet.add(s)
-		c.tagger.Restore(s.deferred())
+		c.restore(s)
 		reading.Add(1)
 		all.Go(func() error {
 			defer reading.Done()

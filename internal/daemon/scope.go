@@ -50,6 +50,15 @@ func (s *scope) deferred() []resource.Job {
 	return jobs
 }
 
+// restore hands the tagger what waits in a Scope's ledger.
+func (d *Daemon) restore(s *scope) {
+	jobs := s.deferred()
+	for _, j := range jobs {
+		d.recent.wait(j)
+	}
+	d.tagger.Restore(jobs)
+}
+
 // Handle takes a page of new events from the poller. It returns when each event's Jobs are with the tagger, which may
 // wait when that has too many of this Scope in hand.
 func (s *scope) Handle(ctx context.Context, events []poller.Event) error {

@@ -41,10 +41,11 @@ type webOptions struct {
 	ConfigFile     string // "": neither TLS nor a password; see CheckWebConfig
 	Registry       *prometheus.Registry
 	Ready, Healthy probe
+	Page           http.Handler // what is at /
 	Log            *zap.Logger
 }
 
-// web is the HTTP port: metrics and health. It is read-only.
+// web is the HTTP port: the status page, metrics and health. It is read-only.
 type web struct {
 	server     *http.Server
 	listener   net.Listener
@@ -62,9 +63,7 @@ func listenWeb(o webOptions) (*web, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry, MaxRequestsInFlight: webScrapes}))
 	mux.Handle("GET /-/ready", answer(o.Ready))
 	mux.Handle("GET /-/healthy", answer(o.Healthy))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "autotagd\n\n/metrics\n/-/ready\n/-/healthy\n")
-	})
+	mux.Handle("GET /{$}", o.Page)
 	log := o.Log.Named("web")
 	return &web{
 		listener:   netutil.LimitListener(l, webConnections),

@@ -27,6 +27,9 @@ func startPort(t *testing.T, o webOptions, change func(*web)) *web {
 	if o.Healthy == nil {
 		o.Healthy = func() error { return nil }
 	}
+	if o.Page == nil {
+		o.Page = http.NotFoundHandler()
+	}
 	o.Log = zap.NewNop()
 	w, err := listenWeb(o)
 	if err != nil {

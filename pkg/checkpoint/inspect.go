@@ -30,16 +30,42 @@ func Inspect(ctx context.Context, store Store, scope event.Scope) (Summary, erro
 	}
 	s := Summary{
 		Saved: st.Version != "", SavedAt: st.SavedAt, Floor: st.Marks.Floor, Watermark: st.Marks.Watermark,
-		Spans: len(st.Marks.Backlog), Deferred: len(st.Deferred), Reasons: map[resource.Reason]int{},
+		Spans: len(st.Marks.Backlog), Reasons: map[resource.Reason]int{},
 	}
 	for _, span := range st.Marks.Backlog {
 		s.Backlog += span.End.Sub(span.Start)
 	}
-	for i, j := range st.Deferred {
-		s.Reasons[j.LastReason]++
-		if i == 0 {
-			s.Oldest = j.Event.Time
-		}
+	for _, j := range st.Deferred {
+		s.wait(j)
 	}
 	return s, nil
+}
+
+// wait adds a deferred Job.
+func (s *Summary) wait(j resource.Job) {
+	s.Deferred++
+	s.Reasons[j.LastReason]++
+	if s.Oldest.IsZero() || j.Event.Time.Before(s.Oldest) {
+		s.Oldest = j.Event.Time
+	}
+}
+
+// Summary is how the Ledger stands, saved or not. It moves no mark, so anyone may ask.
+func (l *Ledger) Summary() Summary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Summary{
+		Saved: l.version != "", SavedAt: l.lastSave, Floor: l.floor.Time(), Watermark: l.watermark.Time(),
+		Reasons: map[resource.Reason]int{},
+	}
+	for _, span := range l.backlog.all() {
+		s.Spans++
+		s.Backlog += span.End.Sub(span.Start)
+	}
+	for _, d := range l.deferred {
+		if !d.finished {
+			s.wait(d.job)
+		}
+	}
+	return s
 }

@@ -59,6 +59,11 @@ func TestInspect(t *testing.T) {
 			if diff := cmp.Diff(want, sum); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			held := l.Summary()
+			held.SavedAt = time.Time{}
+			if diff := cmp.Diff(want, held); diff != "" {
+				t.Errorf("as its holder has it (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
