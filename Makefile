@@ -1,8 +1,8 @@
 # autotagd: what a person and CI run. `make help` lists it.
 #
 # It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
-# for the one against dynalite, and Chromium for the one of the status page (as root on Debian it installs that itself). The race detector needs a C compiler besides: without one, tests run without it and say so; in CI
-# that is a failure.
+# for the one against dynalite, and Chromium for the one of the status page (as root on Debian it installs that itself). The race
+# detector needs a C compiler besides: without one, tests run without it and say so; in CI that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
 SHELL := bash
