@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/autotagd/autotagd/pkg/event"
 )
@@ -28,6 +29,23 @@ type Account struct {
 
 	clients     *Clients
 	credentials aws.CredentialsProvider // what they fail with is no answer of the service that was to be called
+	renewal     func()                  // has the next call get new ones; nil: they are not cached
+	renewals    rate.Sometimes
+}
+
+// renewEvery is how often credentials are gotten anew at most because AWS says that they have ended.
+const renewEvery = time.Minute
+
+func newAccount(c *Clients, id, arn string, credentials aws.CredentialsProvider, renewal func()) *Account {
+	return &Account{ID: id, ARN: arn, clients: c, credentials: credentials, renewal: renewal, renewals: rate.Sometimes{Interval: renewEvery}}
+}
+
+// heed has credentials renewed that AWS says have ended, whatever this host's clocks say: they stand still while it is suspended.
+func (a *Account) heed(err error) {
+	var api smithy.APIError
+	if a.renewal != nil && errors.As(err, &api) && ended(api.ErrorCode()) {
+		a.renewals.Do(a.renewal)
+	}
 }
 
 // Now is AWS's time, which is the same in every account: see Clients.Now.
@@ -53,7 +71,7 @@ func (c *Clients) Account(ctx context.Context) (*Account, error) {
 		return nil, fmt.Errorf("find out the AWS account, in %s: %w", c.region, Explain(err))
 	}
 	c.clock.hear(out.ResultMetadata)
-	return &Account{ID: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), clients: c, credentials: c.sealed}, nil
+	return newAccount(c, aws.ToString(out.Account), aws.ToString(out.Arn), c.sealed, c.forget()), nil
 }
 
 // untilAnswered calls do until it succeeds, fails for good, or ctx ends; it returns do's last error. It warns of each failure
@@ -115,7 +133,7 @@ func (c CloudTrail) LookupEvents(ctx context.Context, in *cloudtrail.LookupEvent
 // CloudTrail returns CloudTrail's calls in s. It fails when s is of another account.
 func (a *Account) CloudTrail(s event.Scope) (CloudTrail, error) {
 	in := func(o *cloudtrail.Options) { o.Region, o.Credentials = s.Region, a.credentials }
-	return CloudTrail{lookup: with(a.clients.calls.lookupEvents, in)}, a.check(s)
+	return CloudTrail{lookup: by(a, a.clients.calls.lookupEvents, in)}, a.check(s)
 }
 
 // EC2 is EC2's calls in one Scope, one attempt each. They are functions: see calls.
@@ -131,11 +149,11 @@ type EC2 struct {
 func (a *Account) EC2(s event.Scope) (EC2, error) {
 	c, in := a.clients.calls.ec2, func(o *ec2.Options) { o.Region, o.Credentials = s.Region, a.credentials }
 	return EC2{
-		CreateTags:        with(c.CreateTags, in),
-		DescribeTags:      with(c.DescribeTags, in),
-		DescribeInstances: with(c.DescribeInstances, in),
-		DescribeVolumes:   with(c.DescribeVolumes, in),
-		DescribeImages:    with(c.DescribeImages, in),
+		CreateTags:        by(a, c.CreateTags, in),
+		DescribeTags:      by(a, c.DescribeTags, in),
+		DescribeInstances: by(a, c.DescribeInstances, in),
+		DescribeVolumes:   by(a, c.DescribeVolumes, in),
+		DescribeImages:    by(a, c.DescribeImages, in),
 	}, a.check(s)
 }
 
@@ -149,9 +167,19 @@ type Tagging struct {
 func (a *Account) Tagging(s event.Scope) (Tagging, error) {
 	c, in := a.clients.calls.tagging, func(o *resourcegroupstaggingapi.Options) { o.Region, o.Credentials = s.Region, a.credentials }
 	return Tagging{
-		TagResources: with(c.TagResources, in),
-		GetResources: with(c.GetResources, in),
+		TagResources: by(a, c.TagResources, in),
+		GetResources: by(a, c.GetResources, in),
 	}, a.check(s)
+}
+
+// by makes opt an option of every call in the account.
+func by[In, Out, Opt any](a *Account, call func(context.Context, *In, ...func(*Opt)) (*Out, error), opt func(*Opt)) func(context.Context, *In, ...func(*Opt)) (*Out, error) {
+	call = with(call, opt)
+	return func(ctx context.Context, in *In, opts ...func(*Opt)) (*Out, error) {
+		out, err := call(ctx, in, opts...)
+		a.heed(err)
+		return out, err
+	}
 }
 
 // with makes opt an option of every call, before the caller's own.

@@ -59,9 +59,10 @@ func Hint(err error) string {
 
 // codeHint goes by AWS's error codes: each service has its own word for the same thing.
 func codeHint(code string, err error) string {
-	switch code {
-	case "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired":
+	if ended(code) {
 		return "the credentials have expired; renew AWS_SESSION_TOKEN and its keys, or use a profile or role that renews itself"
+	}
+	switch code {
 	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure":
 		return "AWS does not know these credentials here; check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN, " +
 			"and that the Region is enabled in the account and of the same partition"

@@ -119,6 +119,7 @@ func (a *Account) own(ctx context.Context, s event.Scope, call *tagapi.Call, op 
 		err = read(response.StatusCode, response.Header, body)
 	}
 	if err != nil {
+		a.heed(err)
 		return failed(&awshttp.ResponseError{
 			RequestID:     response.Header.Get("X-Amzn-Requestid"),
 			ResponseError: &smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: response}, Err: err},

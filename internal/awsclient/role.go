@@ -59,10 +59,7 @@ func (c *Clients) Assume(roleARN, externalID string) (*Account, error) {
 	case arn.Partition != event.Partition(c.region):
 		return nil, fmt.Errorf("%s is in the partition %s, but the Region %s is in %s: no credentials work in both", roleARN, arn.Partition, c.region, event.Partition(c.region))
 	}
-	r := &role{arn: roleARN, accountID: arn.AccountID, log: c.log, clock: &c.clock, call: c.calls.assumeRole}
-	if cache, ok := c.credentials.(interface{ Invalidate() }); ok {
-		r.forgetBase = cache.Invalidate
-	}
+	r := &role{arn: roleARN, accountID: arn.AccountID, log: c.log, clock: &c.clock, call: c.calls.assumeRole, forgetBase: c.forget()}
 	r.sts = stscreds.NewAssumeRoleProvider(r, roleARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName, o.Duration = sessionName, roleLife
 		if externalID != "" {
@@ -72,10 +69,16 @@ func (c *Clients) Assume(roleARN, externalID string) (*Account, error) {
 	r.cache = aws.NewCredentialsCache(renewal{r}, func(o *aws.CredentialsCacheOptions) {
 		o.ExpiryWindow, o.ExpiryWindowJitterFrac = roleWindow, roleJitter
 	})
-	return &Account{
-		ID: arn.AccountID, ARN: "arn:" + arn.Partition + ":sts::" + arn.AccountID + ":assumed-role/" + name + "/" + sessionName,
-		clients: c, credentials: r,
-	}, nil
+	identity := "arn:" + arn.Partition + ":sts::" + arn.AccountID + ":assumed-role/" + name + "/" + sessionName
+	return newAccount(c, arn.AccountID, identity, r, r.cache.Invalidate), nil
+}
+
+// forget returns what has the environment's credentials gotten anew; nil where they are not cached.
+func (c *Clients) forget() func() {
+	if cache, ok := c.credentials.(interface{ Invalidate() }); ok {
+		return cache.Invalidate
+	}
+	return nil
 }
 
 func isAccountID(s string) bool {
@@ -180,8 +183,16 @@ func (r *role) usable() bool { return time.Now().Before(r.expires) }
 // unusable reports whether a code of AWS's says that the credentials themselves are too old, or gone.
 func unusable(code string) bool {
 	switch code {
-	case "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
-		"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId":
+	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId": // in a Region that is not enabled, too
+		return true
+	}
+	return ended(code)
+}
+
+// ended reports whether a code of AWS's says that credentials are too old.
+func ended(code string) bool {
+	switch code {
+	case "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired":
 		return true
 	}
 	return false

@@ -103,6 +103,19 @@ func (w *watch) problem(c *creation, format string, args ...any) {
 	}
 }
 
+// looked notes that an expansion ended or is kept: what went unstored of what it is to find is its own business now.
+func (c *creation) looked(j resource.Job) {
+	if j.Expand == resource.ExpandNone {
+		return
+	}
+	for _, r := range c.made {
+		if r.Parent != "" {
+			delete(c.unstored, r.ARN)
+			delete(c.unstored, r.ID)
+		}
+	}
+}
+
 // story is what happened to an event, for people.
 func (w *watch) story(c *creation) string {
 	var b strings.Builder
@@ -150,13 +163,8 @@ func (w *watch) outcome(life string, o resource.Outcome) {
 			c.unstored[name] = true
 		}
 	}
-	if stored && o.Job.Expand != resource.ExpandNone { // what that didn't find, nobody will
-		for _, r := range c.made {
-			if r.Parent != "" {
-				delete(c.unstored, r.ARN)
-				delete(c.unstored, r.ID)
-			}
-		}
+	if stored {
+		c.looked(o.Job)
 	}
 	if len(c.outcomes) < 50 {
 		c.outcomes = append(c.outcomes, fmt.Sprint(now.UTC().Format("02 15:04:05 "), life, ": ", o.Kind, " ", o.Reason, " ", o.Job.Resource.ARN, o.Job.Resource.ID, " ", o.Detail))
@@ -290,6 +298,7 @@ func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
 			for _, name := range names(job) {
 				delete(c.unstored, name)
 			}
+			c.looked(job)
 		}
 	}
 }
