@@ -61,13 +61,14 @@ const (
 
 // scopeWatch is what was saved of a Scope.
 type scopeWatch struct {
-	marks event.Marks
-	saved bool
-	tried string               // the last life that tried to save a first state
-	first event.Marks          // of the first save: nothing is promised of the time before
-	above []*creation          // not below the Floor yet, the oldest first
-	later []*creation          // below it, but in the backlog, or waiting for a permission
-	jobs  map[string]*creation // by part
+	marks  event.Marks
+	saved  bool
+	tried  string               // the last life that tried to save a first state
+	holder string               // who saved last
+	first  event.Marks          // of the first save: nothing is promised of the time before
+	above  []*creation          // not below the Floor yet, the oldest first
+	later  []*creation          // below it, but in the backlog, or waiting for a permission
+	jobs   map[string]*creation // by part
 }
 
 type trouble struct {
@@ -126,6 +127,9 @@ func (w *watch) story(c *creation) string {
 	}
 	for _, o := range c.outcomes {
 		fmt.Fprintf(&b, "\n\t  %s", o)
+	}
+	for _, life := range slices.Sorted(maps.Keys(c.arrived)) {
+		fmt.Fprintf(&b, "\n\t  %s a head scan of %s got it first", c.arrived[life].UTC().Format("02 15:04:05"), life)
 	}
 	if len(c.parts) > 0 {
 		fmt.Fprintf(&b, "\n\t  %d parts of the State have Jobs of it", len(c.parts))
@@ -351,6 +355,10 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 		w.problem(nil, "%s: the Watermark of %s is ahead of AWS's time", life, id)
 	}
 	s.marks, s.saved = st.Marks, true
+	if s.holder != life && w.tabled {
+		w.diary = append(w.diary, fmt.Sprint(now.UTC().Format("02 15:04:05 "), life, " has ", id))
+	}
+	s.holder = life
 	covered := func(c *creation) bool {
 		return slices.ContainsFunc(st.Marks.Backlog, func(b event.Span) bool {
 			return !c.created.Before(b.Start) && !c.created.After(b.End) && (b.Names == nil || slices.Contains(b.Names, c.name))
@@ -421,6 +429,16 @@ func (w *watch) begins(id event.Scope, life string, state []byte) {
 	}
 	if from.After(now.Add(-w.past).Add(clockSlack)) {
 		w.problem(nil, "%s: the first state of %s begins %s back, want %s", life, id, now.Sub(from), w.past)
+	}
+}
+
+// begun hears that a life begins a Scope, perhaps once more after it was lost: what it read before is forgotten, and the Watermark
+// moves without that. The Floor doesn't.
+func (w *watch) begun(id event.Scope, life string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.scope(id).above {
+		delete(c.arrived, life)
 	}
 }
 
@@ -530,6 +548,14 @@ type watchedStore struct {
 	checkpoint.Store
 	watch *watch
 	life  *life
+}
+
+func (s watchedStore) Load(ctx context.Context, id event.Scope) (checkpoint.Loaded, error) {
+	loaded, err := s.Store.Load(ctx, id)
+	if err == nil {
+		s.watch.begun(id, s.life.name)
+	}
+	return loaded, err
 }
 
 func (s watchedStore) Put(ctx context.Context, id event.Scope, parts []checkpoint.Part) error {
