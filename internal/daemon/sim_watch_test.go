@@ -427,8 +427,11 @@ func (w *watch) begins(id event.Scope, life string, state []byte) {
 	if len(st.Marks.Backlog) > 0 && st.Marks.Backlog[0].Start.Before(from) {
 		from = st.Marks.Backlog[0].Start
 	}
-	if from.After(now.Add(-w.past).Add(clockSlack)) {
-		w.problem(nil, "%s: the first state of %s begins %s back, want %s", life, id, now.Sub(from), w.past)
+	w.learn()
+	for _, c := range s.above { // what was read meanwhile may be done
+		if !c.created.Before(now.Add(-w.past).Add(clockSlack)) && c.created.Before(from) && !c.visible.After(w.start) && c.read.IsZero() {
+			w.problem(c, "%s: the first state of %s begins %s back, want %s, and nobody has read this", life, id, now.Sub(from), w.past)
+		}
 	}
 }
 
