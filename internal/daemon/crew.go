@@ -62,6 +62,7 @@ func (d *Daemon) newCrew() *crew {
 	c.fleet.want(c.wanted)
 	if c.leases != nil {
 		c.rota = newRota(d.options.Replica, d.options.Config.Checkpoint.DynamoDB.Lease)
+		c.beaten.Store(-int64(c.rota.lease)) // none was answered yet: until one is, nothing is held
 	}
 	return c
 }
@@ -76,8 +77,8 @@ func (c *crew) run(ctx context.Context) error {
 	turn := idleTurn
 	if c.leases != nil {
 		turn = c.rota.lease / 3
-		c.beat(ctx)
-		c.runs.Go(func() { c.keepBeating(ctx) })
+		answered := c.beat(ctx)
+		c.runs.Go(func() { c.keepBeating(ctx, answered) })
 	}
 	defer c.settle()
 	for first := true; ; first = false {
@@ -409,20 +410,19 @@ func (c *crew) loseAll() {
 }
 
 // keepBeating beats three times a lease until ctx ends, and again a moment after a beat that failed.
-func (c *crew) keepBeating(ctx context.Context) {
-	wait := c.rota.lease / 3
+func (c *crew) keepBeating(ctx context.Context, answered bool) {
 	for {
+		wait := c.rota.lease / 3
+		if !answered {
+			wait = min(busyTurn, wait)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
 		lapsed := !c.held() // while this process stood still, perhaps: then the next beat comes too late
-		wait = c.rota.lease / 3
-		if !c.beat(ctx) {
-			wait = min(busyTurn, wait)
-		}
-		if lapsed || !c.held() {
+		if answered = c.beat(ctx); lapsed || !c.held() {
 			select {
 			case c.overdue <- struct{}{}:
 			default:

@@ -21,10 +21,10 @@ func (c *crew) once(ctx context.Context) error {
 	mine := c.wanted
 	var failed []error
 	if c.leases != nil {
-		c.beat(ctx)
 		beating, stop := context.WithCancel(ctx)
 		defer stop()
-		c.runs.Go(func() { c.keepBeating(beating) })
+		answered := c.firstBeat(ctx)
+		c.runs.Go(func() { c.keepBeating(beating, answered) })
 		defer c.runs.Wait()
 		defer stop()
 		var err error
@@ -76,6 +76,22 @@ func (c *crew) once(ctx context.Context) error {
 	return errors.Join(append(failed, err)...)
 }
 
+// firstBeat beats until one is answered, for a lease at most.
+func (c *crew) firstBeat(ctx context.Context) (answered bool) {
+	for began := time.Now(); ; {
+		if c.beat(ctx) {
+			return true
+		}
+		if ctx.Err() != nil || time.Since(began) >= c.rota.lease {
+			return false
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(busyTurn):
+		}
+	}
+}
+
 // claimFree claims all Scopes that no replica at work holds. Where some are somebody's it watches for a lease whether he is.
 func (c *crew) claimFree(ctx context.Context) ([]event.Scope, error) {
 	var mine []event.Scope
@@ -87,7 +103,7 @@ func (c *crew) claimFree(ctx context.Context) ([]event.Scope, error) {
 		}
 		now := time.Now() // after the owners, as crew.take has it
 		if !c.look(ctx, now) {
-			return mine, errors.New("the other replicas' leases cannot be read")
+			return mine, errors.New("the replicas' leases cannot be read, or ours cannot be renewed")
 		}
 		var others []event.Scope
 		for _, id := range left {

@@ -43,7 +43,7 @@ func organization(t *testing.T, seed uint64, accounts int) *world {
 }
 
 // replica begins a life that shares the table with others, by a way to AWS of its own.
-func (w *world) replica(name string) (*running, *plug) {
+func (w *world) replica(name string, opts ...func(*Options)) (*running, *plug) {
 	w.t.Helper()
 	p := &plug{client: w.cloud.HTTPClient(), key: "AKIA" + name}
 	clients, err := awsclient.FromConfig(aws.Config{
@@ -53,7 +53,7 @@ func (w *world) replica(name string) (*running, *plug) {
 		w.t.Fatal(err)
 	}
 	store := checkpoint.NewDynamoDBStore(w.table(p), name)
-	return w.start(func(o *Options) { o.Clients, o.Store, o.Leases, o.Replica = clients, store, store, name }), p
+	return w.start(append(opts, func(o *Options) { o.Clients, o.Store, o.Leases, o.Replica = clients, store, store, name })...), p
 }
 
 // shares fails the test unless the lives hold every Scope once, and as many each as the others, give or take one.
@@ -192,6 +192,31 @@ func TestHandOver(t *testing.T) {
 		w.shares(b)
 		b.stop()
 	})
+}
+
+// What a replica claims before others can see its lease they would take at once.
+func TestNothingIsClaimedBeforeABeat(t *testing.T) {
+	t.Parallel()
+	for _, once := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := organization(t, 1, 2)
+			w.cloud.Fail("UpdateItem", 2, fakeaws.ServerError)
+			r, _ := w.replica("a", func(o *Options) { o.Once = once })
+			if once {
+				if err := <-r.done; err != nil {
+					t.Error(err)
+				}
+			} else {
+				time.Sleep(5 * time.Second)
+				w.shares(r)
+				r.stop()
+			}
+			writes := w.cloud.TableWrites(w.cloud.Scope(), "autotagd")
+			if len(writes) == 0 || writes[0].Hash != "#replica" {
+				t.Errorf("the first of %d writes is %v, want a beat", len(writes), writes[:min(1, len(writes))])
+			}
+		})
+	}
 }
 
 // A process that stands still for longer than its lease stops everything first when it goes on.

@@ -233,7 +233,7 @@ func (w *watch) heldAlone() {
 			}
 			if is := past[i-1]; is.owner != "" && is.owner != h.life && at.Sub(is.from) > notices {
 				if late++; late > allowed {
-					w.problem(nil, "%s reads %s at %s, which is %s's since %s", h.life, h.scope, at.UTC().Format(time.TimeOnly), is.owner, is.from.UTC().Format(time.TimeOnly))
+					w.problem(nil, "%s reads %s at %s, which is %s's since %s; the table says %v", h.life, h.scope, at.UTC().Format(time.TimeOnly), is.owner, is.from.UTC().Format(time.TimeOnly), past[max(0, i-4):i])
 					break
 				}
 			}
