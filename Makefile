@@ -28,6 +28,7 @@ SCALETIME ?= 5m
 SEEDS ?= 1000
 WEEKS ?= 20
 SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
+KILLS ?= 200
 
 .PHONY: help
 help: ## list the targets
@@ -109,6 +110,10 @@ sim: ## the simulation: SEEDS (1000) of two hours and WEEKS (20) of seven days, 
 .PHONY: sim-mutants
 sim-mutants: ## that the simulation finds each way to break an invariant in internal/daemon/testdata/mutants, and how soon; an hour or more
 	AUTOTAGD_SIM_MUTANTS=1 $(GO) test $(or $(ARGS),-run='^TestMutants$$') -count=1 -timeout=0 -v ./internal/daemon
+
+.PHONY: kill
+kill: needs-dynalite ## the binary killed KILLS (200) times at random moments, with each store: fails where anything was lost
+	AUTOTAGD_KILLS=$(KILLS) AUTOTAGD_REQUIRE_DYNALITE=1 $(GO) test -run='^TestKilledAtRandomMoments$$' -count=1 -timeout=2h ./cmd/autotagd -v
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
