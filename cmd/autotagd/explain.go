@@ -120,8 +120,9 @@ func nameOf(file string) string {
 	return file
 }
 
-// terminalSafe writes JSON so that nothing in it acts on a terminal: JSON escapes the control characters below U+0020
-// itself, not those above (U+009B begins an escape sequence too) nor those that turn the direction of text. The values stay the same.
+// terminalSafe writes JSON, or log lines, so that nothing in it acts on a terminal: JSON escapes the control characters below
+// U+0020 itself, not those above (U+009B begins an escape sequence too), those that turn the direction of text, nor every end of
+// a line. The values stay the same.
 type terminalSafe struct{ w io.Writer }
 
 func (s terminalSafe) Write(p []byte) (int, error) {
@@ -143,5 +144,5 @@ func (s terminalSafe) Write(p []byte) (int, error) {
 }
 
 func actsOnTerminal(r rune) bool {
-	return r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r)
+	return r >= 0x7f && r < 0xa0 || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }

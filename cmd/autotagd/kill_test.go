@@ -21,7 +21,7 @@ const (
 	fewKills  = 25                      // without AUTOTAGD_KILLS
 	killLease = 600 * time.Millisecond  // of a replica: its successor has to wait for its end
 	fileLife  = 2100 * time.Millisecond // at most
-	tableLife = fileLife + killLease  // likewise
+	tableLife = fileLife + killLease    // likewise
 )
 
 // A daemon that is killed at any moment loses no event, tags nothing wrong and overwrites no key, whether its State is in files

@@ -3,6 +3,7 @@ package daemon
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/autotagd/autotagd/pkg/catalog"
@@ -68,7 +69,7 @@ func (p *Planner) Plan(r *event.Record, ref resource.EventRef) Plan {
 	}
 	var tags []resource.Tag // of the first resource that is tagged: what Expand finds gets the same
 	for _, res := range found.Resources {
-		job := resource.Job{Event: ref, Resource: res, Owner: plan.Owner.Name, Upsert: found.Upsert}
+		job := resource.Job{Event: ref, Resource: res, Owner: plan.creditedName(), Upsert: found.Upsert}
 		if p.PropagateAtLaunch {
 			propagate(&job.Resource)
 		}
@@ -89,11 +90,23 @@ func (p *Planner) Plan(r *event.Record, ref resource.EventRef) Plan {
 	}
 	if found.Expand != resource.ExpandNone && tags != nil {
 		plan.Jobs = append(plan.Jobs, resource.Job{
-			Event: ref, Resource: found.Resources[0], Tags: tags, Owner: plan.Owner.Name,
+			Event: ref, Resource: found.Resources[0], Tags: tags, Owner: plan.creditedName(),
 			Expand: found.Expand, ExpandIDs: found.ExpandIDs, ExpandSkip: found.ExpandSkip,
 		})
 	}
 	return plan
+}
+
+// maxOwner bounds the name that a Job carries, in bytes. It is for logs and to tell people apart, and many Jobs are remembered.
+const maxOwner = 512
+
+// creditedName is the Owner's name as a Job carries it.
+func (plan *Plan) creditedName() string {
+	name := plan.Owner.Name
+	if len(name) > maxOwner {
+		name = strings.Clone(strings.ToValidUTF8(name[:maxOwner], "")) // a part of it would keep all of it in memory
+	}
+	return name
 }
 
 // attribute fills in what the Directory knows of the Owner: once an event, so that all its resources get the same.
@@ -109,7 +122,7 @@ func (p *Planner) attribute(plan *Plan) {
 // unnamed ends an event whose resources the Record doesn't name: one Outcome for the event.
 func (p *Planner) unnamed(plan *Plan, r *event.Record, ref resource.EventRef) {
 	res := resource.Resource{Service: plan.Found.Service, Scope: ref.Scope}
-	job := resource.Job{Event: ref, Resource: res, Owner: plan.Owner.Name}
+	job := resource.Job{Event: ref, Resource: res, Owner: plan.creditedName()}
 	if decision := p.decide(plan, r, res); decision.Skip != "" {
 		plan.end(job, resource.Skipped, "", decision.Skip)
 		return

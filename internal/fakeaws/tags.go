@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/autotagd/autotagd/pkg/event"
 )
@@ -20,6 +22,9 @@ const (
 	maxARNsRead  = 100
 	ec2PageLimit = 1000
 )
+
+// tagText is what the tagging API takes; EC2 documents the same.
+var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 
 // find returns an EC2 resource that a call sees now, or nil.
 func (a *AWS) find(s event.Scope, id string, now time.Time) *Resource {
@@ -99,8 +104,10 @@ func badTag(key, value string, maxKey int) string {
 		return "Tag keys starting with 'aws:' are reserved for internal use"
 	case len([]rune(key)) > maxKey:
 		return fmt.Sprintf("Tag key exceeds the maximum length of %d characters", maxKey)
-	case len([]rune(value)) > maxTagValue:
+	case len(utf16.Encode([]rune(value))) > maxTagValue:
 		return fmt.Sprintf("Tag value exceeds the maximum length of %d characters", maxTagValue)
+	case !tagText.MatchString(key) || !tagText.MatchString(value):
+		return "Tag keys and values must match " + tagText.String()
 	default:
 		return ""
 	}

@@ -13,6 +13,7 @@ const (
 	// createdFor is how long the event that we wrote for is remembered: an older one may become visible that much later.
 	createdFor = time.Hour
 	maxWritten = 10000
+	maxLooked  = 50 // for one to forget in its place: looking at all for each write would take longer than the call
 	// insteadFor is how long a kind goes by its own call after TagResources refused it: that may have been an outage.
 	insteadFor = time.Hour
 )
@@ -65,11 +66,12 @@ func (m *memory) wrote(tk *task, now time.Time) {
 		maps.Copy(w.tags, old.tags)
 		w.created, w.owner = old.created, old.owner
 	} else if len(m.written) >= maxWritten {
-		gone := k
-		for old, w := range m.written { // one whose tags AWS's reads show by now, if there is one
-			if gone = old; now.Sub(w.at) > writtenFor {
+		gone, looked := k, 0
+		for old, w := range m.written { // one whose tags AWS's reads show by now, if there is one among a few
+			if gone = old; now.Sub(w.at) > writtenFor || looked == maxLooked {
 				break
 			}
+			looked++
 		}
 		delete(m.written, gone)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
@@ -169,7 +170,7 @@ func (r *run) fallBack(tk *task, c class, now time.Time) bool {
 	if next < 0 {
 		return false
 	}
-	r.opts.Log.Debug("another call tags it, perhaps", zap.String("resource", target(*res)),
+	r.opts.Log.Debug("another call tags it, perhaps", zap.String("resource", event.Printable(target(*res), 512)),
 		zap.String("refused_by", string(res.TagAPI)), zap.String("api", string(res.Own[next].API)))
 	if res.TagAPI == resource.TagResources {
 		tk.doubted = c == classUnanswered || c == classRefused
