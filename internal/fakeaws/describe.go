@@ -1,10 +1,13 @@
 package fakeaws
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/autotagd/autotagd/pkg/event"
 )
 
 // maxFilterValues is EC2's limit on the values of all filters of a call.
@@ -50,8 +53,8 @@ func (a *AWS) describe(c *call, d description) answer {
 			return a.notFound(prefix, missing)
 		}
 	} else {
-		for id, r := range a.byID[c.scope] {
-			if r.Type == d.typ && a.find(c.scope, id, c.now) != nil {
+		for r := range a.candidates(c.scope, filters) {
+			if r.Type == d.typ && a.find(c.scope, r.ID, c.now) == r {
 				rows = append(rows, r)
 			}
 		}
@@ -78,6 +81,23 @@ func (a *AWS) describe(c *call, d description) answer {
 		return *bad
 	}
 	return ec2OK(d.op, append(next, list(d.set, rows, func(r *Resource) []node { return d.show(r, c.now) }))...)
+}
+
+// candidates are a Scope's resources, or only those of the instances that a filter names: a busy account has a hundred thousand.
+func (a *AWS) candidates(s event.Scope, filters map[string][]string) iter.Seq[*Resource] {
+	parents, ok := filters["attachment.instance-id"]
+	if !ok {
+		return maps.Values(a.byID[s])
+	}
+	return func(yield func(*Resource) bool) {
+		for _, p := range parents {
+			for _, r := range a.byParent[p] {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // matchable returns what a filter of any description, or of d alone, compares with.

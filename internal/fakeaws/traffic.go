@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ type Traffic struct {
 	Writes, Reads float64
 	// Only restricts the creates to these event names.
 	Only []string
+	// Plain restricts the other writing calls to those that share their names with no create event: whoever reads by name pays
+	// for kms's CreateGrant too.
+	Plain bool
 	// Quiet leaves out what happens to resources afterwards: deletions, tags by hand, upserts said again.
 	Quiet bool
 	// Beat is the time between two moments at which something happens; 0 means 100 ms. More is cheaper where little happens.
@@ -34,6 +38,7 @@ type traffic struct {
 	later   map[int64][]func()        // by Unix second: what happens to a resource after it was made
 	alive   map[event.Scope][]Created // launches that images and snapshots are made of
 	creates []choice
+	writes  [][2]string
 	people  []Who
 	second  int64
 	began   time.Time
@@ -79,6 +84,10 @@ func (a *AWS) newTraffic(t Traffic) *traffic {
 	w := &traffic{
 		Traffic: t, aws: a, began: time.Now(), rng: rand.New(rand.NewPCG(a.cfg.Seed, 0x7472616666696321)),
 		later: make(map[int64][]func()), alive: make(map[event.Scope][]Created), people: staff(), second: time.Now().Unix(),
+		writes: writes(),
+	}
+	if t.Plain {
+		w.writes = slices.DeleteFunc(w.writes, func(call [2]string) bool { return slices.Contains(namesakes(), call[1]) })
 	}
 	for _, c := range [...]choice{
 		{"RunInstances", 18},
@@ -135,7 +144,7 @@ func (w *traffic) step(d time.Duration, at time.Time) {
 			w.create(s, at)
 		}
 		for range w.poisson(w.Writes * seconds) {
-			e := pick(w.rng, writes())
+			e := pick(w.rng, w.writes)
 			w.aws.Other(s, e[0], e[1], false, w.who(), Spec{At: at, Name: w.word()})
 		}
 		for range w.poisson(w.Reads * seconds) {
@@ -380,6 +389,12 @@ func writes() [][2]string {
 		{"autoscaling.amazonaws.com", "SetDesiredCapacity"},
 		{"signin.amazonaws.com", "ConsoleLogin"},
 	}
+}
+
+// namesakes are those of writes whose name is also that of a create event: of another service, or of the same with another
+// response.
+func namesakes() []string {
+	return []string{"AuthorizeSecurityGroupIngress", "CreateRoute", "CreateGrant"}
 }
 
 func reads() [][2]string {
