@@ -7,7 +7,7 @@ import (
 
 // learned is what reading has taught about a Scope: densities, delays, names. It is not saved: a new process learns anew.
 type learned struct {
-	writes, creates float64              // events a second
+	writes, creates float64              // events a second; creates and their namesakes
 	rates           map[string]float64   // events a second, by name
 	seen            map[string]time.Time // the newest event of each name
 	delays          delays

@@ -105,13 +105,16 @@ func (p *Poller) take(c *call, records []Event, now time.Time) ([]Event, page) {
 	whole := c.pass.by == byWrites
 	var wanted []Event
 	for _, e := range records {
-		if !p.Names.Known(e.Source, e.Name) {
+		known := p.Names.Known(e.Source, e.Name)
+		if known || p.catalog.has(e.Name) {
+			pg.creates++
+		}
+		if !known {
 			if whole && p.Names.Observe != nil && (c.pass.kind != head || c.pass.survey) {
 				p.Names.Observe(e.Source, e.Name, e.Raw)
 			}
 			continue
 		}
-		pg.creates++
 		pg.seen[e.Name] = latest(pg.seen[e.Name], e.Time)
 		if !p.catalog.has(e.Name) {
 			pg.spelled = append(pg.spelled, e.Name)

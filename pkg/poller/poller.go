@@ -285,7 +285,7 @@ func (p *Poller) first(ctx context.Context, once bool) error {
 		if err == nil && p.clock.set() {
 			pg := summary(records)
 			for _, e := range records {
-				if p.Names.Known(e.Source, e.Name) {
+				if p.Names.Known(e.Source, e.Name) || p.catalog.has(e.Name) {
 					pg.creates++
 				}
 			}

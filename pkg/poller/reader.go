@@ -75,7 +75,7 @@ type answer struct {
 
 // page sums up the events of a page that was handed on.
 type page struct {
-	events, creates int
+	events, creates int // creates: and their namesakes of other services, which a reading by name shows too
 	oldest          time.Time
 	seen            map[string]time.Time // create event names, with their newest event
 	fresh           []time.Time          // event times of those handed on
@@ -213,7 +213,7 @@ func (r *reader) view(now time.Time, calls float64) view {
 		r.metrics.saturate(s)
 		if s {
 			r.log.Warn("more events than can be read at this rate: tags come late",
-				zap.Float64("write_events_per_second", v.traffic.writes), zap.Float64("create_events_per_second", v.traffic.creates),
+				zap.Float64("write_events_per_second", v.traffic.writes), zap.Float64("by_name_events_per_second", v.traffic.creates),
 				zap.Duration("behind", now.Sub(r.floor)),
 				zap.String("hint", "raise poll.rate (at most 2), or leave services out with `services`"))
 		} else {

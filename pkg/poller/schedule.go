@@ -47,7 +47,7 @@ func (b by) String() string { return [...]string{"writes", "name"}[b] }
 
 // traffic is what is known of a Scope's events.
 type traffic struct {
-	writes, creates float64 // events a second
+	writes, creates float64 // events a second; creates and their namesakes: kms's CreateGrant is as dear as license-manager's
 	names           int     // every name that a pass by name reads
 	lively          int     // those that a head scan by name reads
 }
