@@ -281,7 +281,11 @@ func (s *sim) begin() *life {
 	s.lives++
 	l := &life{sim: s, name: fmt.Sprint("life-", s.lives)}
 	l.plug = &plug{client: s.cloud.HTTPClient(), key: "AKIA" + l.name, heard: s.watch.hears(l.name)}
+	unlucky := s.replicas > 0 && rand.New(rand.NewPCG(s.seed, 100+uint64(s.lives))).IntN(4) == 0
 	s.mu.Unlock()
+	if unlucky {
+		s.cloud.Fail("UpdateItem", 1, fakeaws.ServerError) // likely its first beat
+	}
 	clients, err := awsclient.FromConfig(aws.Config{
 		Region: s.cloud.Scope().Region, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
 	}, awsclient.Options{Version: "test", Log: zap.New(s.core), HTTP: l.plug})
