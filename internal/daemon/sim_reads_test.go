@@ -216,6 +216,9 @@ func (w *watch) heldAlone() {
 				continue
 			}
 			owners[write.Hash] = append(owners[write.Hash], owned{write.Time, now})
+			if now != "" && len(beats[now]) == 0 {
+				w.problem(nil, "%s claims %s at %s, before anybody could see that it is at work", now, write.Hash, write.Time.UTC().Format(time.TimeOnly))
+			}
 			if now != "" && before != "" && slices.ContainsFunc(beats[before], func(beat time.Time) bool {
 				age := write.Time.Sub(beat)
 				return age < w.lease && age > takes
