@@ -29,6 +29,8 @@ SEEDS ?= 1000
 WEEKS ?= 20
 SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 KILLS ?= 200
+LOADTIME ?= 5m
+SOAKTIME ?= 15m
 
 .PHONY: help
 help: ## list the targets
@@ -114,6 +116,15 @@ sim-mutants: ## that the simulation finds each way to break an invariant in inte
 .PHONY: kill
 kill: needs-dynalite ## the binary killed KILLS (200) times at random moments, with each store: fails where anything was lost
 	AUTOTAGD_KILLS=$(KILLS) AUTOTAGD_REQUIRE_DYNALITE=1 $(GO) test -run='^TestKilledAtRandomMoments$$' -count=1 -timeout=2h ./cmd/autotagd -v
+
+.PHONY: load
+load: ## busy Scopes: hours in virtual time, then the binary at 30 writing events a second for LOADTIME (5m): fails where lag or memory grow
+	AUTOTAGD_LOAD=$(LOADTIME) $(GO) test -run='^TestLoad' -count=1 -timeout=2h ./internal/daemon -v
+	AUTOTAGD_LOAD=$(LOADTIME) $(GO) test -run='^TestLoad$$' -count=1 -timeout=2h ./cmd/autotagd -v
+
+.PHONY: soak
+soak: ## the binary at twenty times the demo's load with faults, for SOAKTIME (15m): fails where memory or goroutines grow
+	AUTOTAGD_SOAK=$(SOAKTIME) $(GO) test -run='^TestSoak$$' -count=1 -timeout=6h ./cmd/autotagd -v
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
