@@ -63,10 +63,21 @@ type reads struct {
 	own      string            // of every other key
 	calls    map[holder][]time.Time
 	fenced   map[holder]int
+	expired  map[holder]expiry
+	roleless map[string]time.Time // by life: when STS last failed to give a role
+}
+
+// expiry is a row of calls that were refused because their credentials had ended.
+type expiry struct {
+	n     int
+	since time.Time
 }
 
 func newReads(w *world) reads {
-	return reads{accounts: map[string]string{}, own: w.cloud.Scope().AccountID, calls: map[holder][]time.Time{}, fenced: map[holder]int{}}
+	return reads{
+		accounts: map[string]string{}, own: w.cloud.Scope().AccountID, calls: map[holder][]time.Time{}, fenced: map[holder]int{},
+		expired: map[holder]expiry{}, roleless: map[string]time.Time{},
+	}
 }
 
 var (
@@ -88,11 +99,15 @@ func (w *watch) hears(life string) func(*http.Request, func(*http.Request) (*htt
 			return nil, err
 		}
 		r.Body = io.NopCloser(bytes.NewReader(sent))
+		var h holder
 		if c := credential.FindStringSubmatch(r.Header.Get("Authorization")); trail && c != nil {
-			w.called(life, c[1], c[2])
+			h = w.called(life, c[1], c[2])
 		}
 		out, err := do(r)
-		if err != nil || out.StatusCode != http.StatusOK {
+		if sts && (err != nil || out.StatusCode != http.StatusOK) {
+			w.withoutRole(life)
+		}
+		if err != nil {
 			return out, err
 		}
 		answer, err := io.ReadAll(out.Body)
@@ -100,9 +115,14 @@ func (w *watch) hears(life string) func(*http.Request, func(*http.Request) (*htt
 			return nil, err
 		}
 		out.Body = io.NopCloser(bytes.NewReader(answer))
-		if sts {
+		if trail {
+			w.refused(h, bytes.Contains(answer, []byte("ExpiredToken")))
+		}
+		switch {
+		case out.StatusCode != http.StatusOK:
+		case sts:
 			w.assumed(string(sent), answer)
-		} else {
+		default:
 			w.shown(life, sent, answer)
 		}
 		return out, nil
@@ -110,7 +130,7 @@ func (w *watch) hears(life string) func(*http.Request, func(*http.Request) (*htt
 }
 
 // called notes a LookupEvents call.
-func (w *watch) called(life, key, region string) {
+func (w *watch) called(life, key, region string) holder {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	account, role := w.reads.accounts[key]
@@ -119,6 +139,35 @@ func (w *watch) called(life, key, region string) {
 	}
 	h := holder{life, event.Scope{AccountID: account, Region: region}}
 	w.reads.calls[h] = append(w.reads.calls[h], w.cloud.Now())
+	return h
+}
+
+// withoutRole notes that STS gave a life no role.
+func (w *watch) withoutRole(life string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads.roleless[life] = w.cloud.Now()
+}
+
+// refused notes whether a call was refused because its credentials had ended: who can have new ones does not go on with those.
+func (w *watch) refused(h holder, expired bool) {
+	const long = 3 * time.Minute
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, now := w.reads.expired[h], w.cloud.Now()
+	switch {
+	case !expired:
+		e = expiry{}
+	case e.n == 0:
+		e = expiry{1, now}
+	default:
+		e.n++
+	}
+	if e.n >= 3 && now.Sub(e.since) > long && w.reads.roleless[h.life].Before(e.since) {
+		w.problem(nil, "%s goes on in %s with credentials that AWS says have ended, since %s", h.life, h.scope, e.since.UTC().Format(time.TimeOnly))
+		e = expiry{}
+	}
+	w.reads.expired[h] = e
 }
 
 // assumed notes whose a role's key is.
