@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -97,7 +99,22 @@ web: {listen: "127.0.0.1:0"}
 	ended := time.Now()
 	c := start(t, env, "run")
 	lives = append(lives, c)
-	eventually(t, 5*time.Minute, func() string { return "not settled: " + problems(cloud) + "\n" + history(cloud, lives) }, func() bool {
+	unsettled := func() string {
+		status := start(t, env, "status", "--format", "json")
+		status.wait(t, time.Minute)
+		metrics := ""
+		if answer, err := http.Get("http://" + c.logged("listening", "addr") + "/metrics"); err == nil {
+			body, _ := io.ReadAll(answer.Body) // a test that fails anyway
+			_ = answer.Body.Close()
+			for line := range strings.Lines(string(body)) {
+				if strings.HasPrefix(line, "autotagd_") && !strings.HasSuffix(line, " 0\n") && !strings.Contains(line, "_bucket") {
+					metrics += line
+				}
+			}
+		}
+		return "not settled: " + problems(cloud) + "\n" + history(cloud, lives) + "\n" + status.stdout.String() + status.stderr.String() + metrics
+	}
+	eventually(t, 5*time.Minute, unsettled, func() bool {
 		hidden := slices.ContainsFunc(cloud.Resources(), func(r fakeaws.Resource) bool { return r.VisibleAt.After(cloud.Now()) })
 		return !hidden && len(cloud.Audit(0)) == 0
 	})
@@ -166,7 +183,7 @@ func history(cloud *fakeaws.AWS, lives []*child) string {
 	out := []string{fmt.Sprintf("event %s at %s, visible at %s", r.EventID, r.CreatedAt.UTC().Format(timeOnly), r.VisibleAt.UTC().Format(timeOnly))}
 	for i, c := range lives {
 		for line := range strings.Lines(c.stderr.String()) {
-			if strings.Contains(line, r.EventID) || strings.Contains(line, `"started"`) || strings.Contains(line, "span") || strings.Contains(line, "LookupEvents") {
+			if strings.Contains(line, r.EventID) || strings.Contains(line, "span") || strings.Contains(line, "LookupEvents") {
 				out = append(out, fmt.Sprintf("life %d: %s", i, strings.TrimSpace(line)))
 			}
 		}
