@@ -114,7 +114,8 @@ web: {listen: "127.0.0.1:0"}
 		}
 		return "not settled: " + problems(cloud) + "\n" + history(cloud, lives) + "\n" + status.stdout.String() + status.stderr.String() + metrics
 	}
-	eventually(t, 5*time.Minute, unsettled, func() bool {
+	// Each life that ends in the middle of a reading leaves a span of the backlog, and those that overlap are read one after another.
+	eventually(t, 5*time.Minute+time.Duration(n)*3*time.Second, unsettled, func() bool {
 		hidden := slices.ContainsFunc(cloud.Resources(), func(r fakeaws.Resource) bool { return r.VisibleAt.After(cloud.Now()) })
 		return !hidden && len(cloud.Audit(0)) == 0
 	})
