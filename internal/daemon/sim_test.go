@@ -21,6 +21,7 @@ import (
 	"github.com/autotagd/autotagd/internal/fakeaws"
 	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/checkpoint/storetest"
+	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 )
 
@@ -170,6 +171,7 @@ type sim struct {
 	shape
 	seed  uint64
 	watch *watch
+	then  func(*rand.Rand) (what string, scopes []event.Scope) // the next weather, where it follows from this one
 
 	mu     sync.Mutex // guards what follows
 	lives  int

@@ -20,7 +20,11 @@ func (s *sim) weather(ctx context.Context, rng *rand.Rand) {
 			length = between(rng, time.Minute, 3*time.Hour)
 		}
 		from := s.cloud.Now()
-		what, scopes := s.blow(rng)
+		blow := s.blow
+		if s.then != nil {
+			blow, s.then = s.then, nil
+		}
+		what, scopes := blow(rng)
 		if what == "" {
 			pause(ctx, length)
 			continue
@@ -116,10 +120,40 @@ func (s *sim) blow(rng *rand.Rand) (what string, scopes []event.Scope) {
 			return "", nil
 		}
 		s.cloud.Deny("ec2:CreateTags", scope)
-		for range 12 { // more than may wait
-			s.cloud.Create(scope, "RunInstances", fakeaws.SSO("olga.petrova@example.com", "Developer"), fakeaws.Spec{Count: 25})
+		launched := s.launch(scope, 12) // more than may wait
+		if rng.IntN(2) == 0 {
+			s.then = func(*rand.Rand) (string, []event.Scope) {
+				s.cloud.Deny("ec2:CreateTags", scope)
+				for _, c := range launched[:8] { // and so all that wait
+					for _, r := range c.Resources {
+						s.cloud.Delete(r.ARN, developer)
+					}
+				}
+				return "it is still denied, and most of them are terminated", one
+			}
 		}
 		return "ec2:CreateTags is denied in " + scope.String() + " while somebody launches 300 instances", one
+	case 15:
+		if len(s.only) > 0 {
+			return "", nil
+		}
+		s.cloud.Deny("ec2:DescribeInstances", scope)
+		s.launch(scope, 2)
+		s.then = func(*rand.Rand) (string, []event.Scope) {
+			return faults("CreateTags", fakeaws.Faults{Reset: 1}), nil // while what waited is expanded
+		}
+		return "ec2:DescribeInstances is denied in " + scope.String() + " while somebody launches 50 instances", one
 	}
 	return "", nil
+}
+
+var developer = fakeaws.SSO("olga.petrova@example.com", "Developer")
+
+// launch has somebody launch 25 instances n times.
+func (s *sim) launch(scope event.Scope, n int) []fakeaws.Created {
+	var all []fakeaws.Created
+	for range n {
+		all = append(all, s.cloud.Create(scope, "RunInstances", developer, fakeaws.Spec{Count: 25}))
+	}
+	return all
 }
