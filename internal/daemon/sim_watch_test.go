@@ -61,14 +61,15 @@ const (
 
 // scopeWatch is what was saved of a Scope.
 type scopeWatch struct {
-	marks  event.Marks
-	saved  bool
-	tried  string               // the last life that tried to save a first state
-	holder string               // who saved last
-	first  event.Marks          // of the first save: nothing is promised of the time before
-	above  []*creation          // not below the Floor yet, the oldest first
-	later  []*creation          // below it, but in the backlog, or waiting for a permission
-	jobs   map[string]*creation // by part
+	marks   event.Marks
+	saved   bool
+	tried   string               // the last life that tried to save a first state
+	denials []checkpoint.Denial  // that it saved
+	holder  string               // who saved last
+	first   event.Marks          // of the first save: nothing is promised of the time before
+	above   []*creation          // not below the Floor yet, the oldest first
+	later   []*creation          // below it, but in the backlog, or waiting for a permission
+	jobs    map[string]*creation // by part
 }
 
 type trouble struct {
@@ -359,6 +360,7 @@ func (w *watch) saved(id event.Scope, life string, state []byte) {
 		w.diary = append(w.diary, fmt.Sprint(now.UTC().Format("02 15:04:05 "), life, " has ", id))
 	}
 	s.holder = life
+	s.denials = st.Denials
 	covered := func(c *creation) bool {
 		return slices.ContainsFunc(st.Marks.Backlog, func(b event.Span) bool {
 			return !c.created.Before(b.Start) && !c.created.After(b.End) && (b.Names == nil || slices.Contains(b.Names, c.name))
@@ -519,6 +521,9 @@ func (w *watch) judge() {
 		w.t.Errorf("... and %d more", w.problems-10)
 	}
 	if w.t.Failed() {
+		for id, scope := range w.scopes {
+			w.t.Logf("%s: %+v, %d Jobs wait, %+v", id, scope.marks, len(scope.jobs), scope.denials)
+		}
 		w.t.Logf("%+v", w.shape)
 		w.t.Log("the story:\n\t" + strings.Join(w.diary[max(0, len(w.diary)-300):], "\n\t"))
 	}
