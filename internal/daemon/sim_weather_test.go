@@ -120,11 +120,11 @@ func (s *sim) blow(rng *rand.Rand) (what string, scopes []event.Scope) {
 			return "", nil
 		}
 		s.cloud.Deny("ec2:CreateTags", scope)
-		launched := s.launch(scope, 12) // more than may wait
+		launched := s.launch(scope, 8) // more than may wait
 		if rng.IntN(2) == 0 {
 			s.then = func(*rand.Rand) (string, []event.Scope) {
 				s.cloud.Deny("ec2:CreateTags", scope)
-				for _, c := range launched[:8] { // and so all that wait
+				for _, c := range launched[:6] { // and so all that wait
 					for _, r := range c.Resources {
 						s.cloud.Delete(r.ARN, developer)
 					}
@@ -132,7 +132,7 @@ func (s *sim) blow(rng *rand.Rand) (what string, scopes []event.Scope) {
 				return "it is still denied, and most of them are terminated", one
 			}
 		}
-		return "ec2:CreateTags is denied in " + scope.String() + " while somebody launches 300 instances", one
+		return "ec2:CreateTags is denied in " + scope.String() + " while somebody launches 200 instances", one
 	case 15:
 		if s.sparing(rng) {
 			return "", nil

@@ -234,20 +234,24 @@ func (t *Tagger) conclude(d decision) {
 		}
 		t.leaveRound(g, r)
 	}
+	probe := tk.probe
 	tk.probe, tk.alone = false, false
 	for _, j := range d.result.Expanded {
 		t.take(j, now)
 	}
 	if d.wait {
 		g.addWaiting(tk)
-		if soon := now.Add(time.Second); soon.Before(t.nextTick) {
-			t.nextTick = soon
-		}
 	} else if tk.stored {
 		g.stored--
 		if tk.denied {
 			g.storedDenied--
 		}
+		if probe { // perhaps without having shown whether the others would work: its resource was gone
+			g.nextProbe = now
+		}
+	}
+	if soon := now.Add(time.Second); (d.wait || probe) && soon.Before(t.nextTick) {
+		t.nextTick = soon
 	}
 	t.mu.Unlock()
 	t.poke()
@@ -408,6 +412,9 @@ func (t *Tagger) store(tk *task, now time.Time) {
 			g.storedDenied++
 		} else {
 			g.storedDenied--
+			if tk.probe { // it isn't denied any more, but nor does it work: its resource isn't there
+				g.nextProbe = now
+			}
 		}
 	}
 	tk.state = stateDecided

@@ -99,6 +99,36 @@ func TestDenial(t *testing.T) {
 	})
 }
 
+// Most of what waits for a permission may be gone when it is granted: that a probe's resource is gone says nothing of the others, and
+// the next one is not a minute later.
+func TestDenialThatMostDoNotOutlast(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		mended := time.Now().Add(time.Hour)
+		denyUntil(f, mended)
+		w := start(t, f, nil)
+		var jobs []resource.Job
+		for i := range 150 {
+			id := fmt.Sprintf("i-%04d", i)
+			f.make(id)
+			jobs = append(jobs, ec2Job(id, "p"))
+			w.submit(jobs[i])
+			time.Sleep(time.Second)
+		}
+		f.mu.Lock()
+		for i := range 140 {
+			delete(f.things, fmt.Sprintf("i-%04d", i))
+		}
+		f.mu.Unlock()
+		time.Sleep(time.Until(mended.Add(10 * time.Minute)))
+		for i, j := range jobs {
+			if want := map[bool]string{true: "gone", false: "tagged"}[i < 140]; w.outcome(j) != want {
+				t.Errorf("%s: %q, want %q", j.Resource.ID, w.outcome(j), want)
+			}
+		}
+	})
+}
+
 // Where a policy refuses some resources only, those wait and all others are tagged, before and after 200 wait.
 func TestPartialDenial(t *testing.T) {
 	bubble(t, func(t *testing.T) {
