@@ -105,7 +105,7 @@ func (w *watch) problem(c *creation, format string, args ...any) {
 	}
 }
 
-// looked notes that an expansion ended or is kept: what went unstored of what it is to find is its own business now.
+// looked notes that an expansion ended: what went unstored of what it was to find, nobody will find any more.
 func (c *creation) looked(j resource.Job) {
 	if j.Expand == resource.ExpandNone {
 		return
@@ -252,7 +252,11 @@ func (w *watch) scope(id event.Scope) *scopeWatch {
 
 // missed reports whether something of an event that is still there was missed because too many waited. The caller holds mu.
 func (w *watch) missed(c *creation) bool {
+	expands := slices.ContainsFunc(slices.Collect(maps.Values(c.parts)), func(j resource.Job) bool { return j.Expand != resource.ExpandNone })
 	return len(c.unstored) > 0 && slices.ContainsFunc(c.made, func(r fakeaws.Resource) bool {
+		if r.Parent != "" && expands { // that will find it once more
+			return false
+		}
 		unnamed := r.Parent != "" && c.unstored[itsExpansion]
 		if c.done[r.ARN] || c.done[r.ID] || !unnamed && !c.unstored[r.ARN] && !c.unstored[r.ID] && !c.unstored[allOfIt] {
 			return false
@@ -303,7 +307,6 @@ func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
 			for _, name := range names(job) {
 				delete(c.unstored, name)
 			}
-			c.looked(job)
 		}
 	}
 }
