@@ -252,9 +252,14 @@ func (w *watch) scope(id event.Scope) *scopeWatch {
 
 // missed reports whether something of an event that is still there was missed because too many waited. The caller holds mu.
 func (w *watch) missed(c *creation) bool {
-	expands := slices.ContainsFunc(slices.Collect(maps.Values(c.parts)), func(j resource.Job) bool { return j.Expand != resource.ExpandNone })
+	kept := map[string]bool{} // in parts, to be tried again
+	for _, j := range c.parts {
+		for _, name := range names(j) {
+			kept[name] = true
+		}
+	}
 	return len(c.unstored) > 0 && slices.ContainsFunc(c.made, func(r fakeaws.Resource) bool {
-		if r.Parent != "" && expands { // that will find it once more
+		if kept[r.ARN] || kept[r.ID] || r.Parent != "" && kept[itsExpansion] {
 			return false
 		}
 		unnamed := r.Parent != "" && c.unstored[itsExpansion]
@@ -304,9 +309,6 @@ func (w *watch) kept(id event.Scope, parts []checkpoint.Part) {
 		if c := w.events[job.Event.ID]; c != nil {
 			s.jobs[p.Name] = c
 			c.parts[p.Name] = job
-			for _, name := range names(job) {
-				delete(c.unstored, name)
-			}
 		}
 	}
 }
