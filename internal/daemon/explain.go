@@ -56,10 +56,8 @@ func (p *Planner) Explain(r *event.Record) Explanation {
 	if plan.Owner.Kind == identity.Person || plan.Owner.Kind == identity.Workload {
 		e.Owner = nonEmpty(plan.Owner.Name)
 	}
-	if plan.Create {
-		for _, res := range plan.Found.Resources {
-			e.Resources = append(e.Resources, ExplainedResource{res.ARN, res.ID, res.Type, string(res.TagAPI)})
-		}
+	for _, res := range plan.Found.Resources {
+		e.Resources = append(e.Resources, ExplainedResource{res.ARN, res.ID, res.Type, string(res.TagAPI)})
 	}
 	e.Action, e.Reason = plan.verdict()
 	reasons := slices.DeleteFunc([]string{e.Reason}, func(s string) bool { return s == "" })

@@ -156,7 +156,7 @@ func (c *Catalog) Calls() *tagapi.Table { return c.calls }
 func (c *Catalog) Names(services []string) []string {
 	var names []string
 	for _, row := range c.rows {
-		if len(services) == 0 || row.OfService(services) {
+		if (len(services) == 0 || row.OfService(services)) && !row.told() {
 			names = append(names, row.EventNames...)
 		}
 	}
@@ -210,8 +210,8 @@ func (c *Catalog) Pairs() []Pair {
 	for key, rows := range c.byEvent {
 		row := rows[0]
 		u, err := row.rules()
-		if err != nil {
-			continue // Load refuses such a row
+		if err != nil || row.told() { // Load refuses a row with a mistake
+			continue
 		}
 		pairs = append(pairs, Pair{key.source, key.name, row.Services[0], row.ResourceType, u.tagAPI(u.mayHaveARN()), row.IAMAction, row.Confidence})
 	}

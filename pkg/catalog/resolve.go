@@ -14,7 +14,7 @@ type Result struct {
 	Services []string // all services it may be of, Service among them: where records can't be told apart
 
 	// Failed says why this is no create event although its name is one's: the call failed, only read, or made what takes
-	// no tags. Everything below is empty then.
+	// no tags. Everything below is empty then, but for an event that tells of Resources which the event of a call made.
 	Failed string
 
 	// Resources made, in the order of the record; none twice. They are empty without a Problem after a dry run. Those of
@@ -77,6 +77,11 @@ func (c *Catalog) Resolve(r *event.Record) (Result, bool) {
 		result.Upsert = u.upsert && allHold(u.onlyIf, r)
 	}
 	switch {
+	case main != nil && main.told():
+		return Result{
+			Service: result.Service, Services: result.Services, Resources: result.Resources,
+			Failed: "it tells of what another event made: that one says who made it",
+		}, true
 	case main == nil:
 		return Result{Service: result.Service, Services: result.Services, Failed: "it made nothing that takes tags"}, true
 	case len(result.Resources) == 0 && main.madeNone(r):
@@ -156,6 +161,9 @@ func (c *Catalog) resources(row *Row, u *rules, r *event.Record) []resource.Reso
 	home := homeOf(r)
 	if region := r.Lookup(u.region); len(region) > 0 {
 		home.setRegion(region[0])
+	}
+	if owner := r.Lookup(u.account); len(owner) > 0 && isAccount(owner[0]) {
+		home.AccountID = owner[0]
 	}
 	names := u.names(r, home)
 	if len(names) == 0 {

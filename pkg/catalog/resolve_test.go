@@ -63,6 +63,9 @@ func TestResolveNamesTheResource(t *testing.T) {
 		{"EC2, wrapped, one string for a list", "ec2:CreateFlowLogs", `{}`, `{"CreateFlowLogsResponse":{"flowLogIdSet":{"item":"fl-1"}}}`, "arn:aws:ec2:eu-west-1:111122223333:vpc-flow-log/fl-1", "fl-1"},
 		{"EC2, wrapped, a list", "ec2:CreateFlowLogs", `{}`, `{"CreateFlowLogsResponse":{"flowLogIdSet":{"item":["fl-1","fl-2"]}}}`, "arn:aws:ec2:eu-west-1:111122223333:vpc-flow-log/fl-1 arn:aws:ec2:eu-west-1:111122223333:vpc-flow-log/fl-2", "fl-1 fl-2"},
 		{"EC2, wrapped, one object for a list", "ec2:CreateSnapshots", `{}`, `{"CreateSnapshotsResponse":{"snapshotSet":{"item":{"snapshotId":"snap-1"}}}}`, "arn:aws:ec2:eu-west-1::snapshot/snap-1", "snap-1"},
+		{"EC2 says whose it is", "ec2:CreateNetworkInterface", `{}`, `{"networkInterface":{"networkInterfaceId":"eni-1","ownerId":"444455556666"}}`, "arn:aws:ec2:eu-west-1:444455556666:network-interface/eni-1", "eni-1"},
+		{"EC2, wrapped, says whose they are", "ec2:CreateSubnet", `{}`, `{"CreateSubnetResponse":{"subnet":{"subnetId":"subnet-1","ownerId":444455556666}}}`, "arn:aws:ec2:eu-west-1:444455556666:subnet/subnet-1", "subnet-1"},
+		{"an owner that is no account", "ec2:CreateVpc", `{}`, `{"vpc":{"vpcId":"vpc-1","ownerId":"amazon"}}`, "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-1", "vpc-1"},
 		{"snapshots have no account in their ARN", "ec2:CreateSnapshot", `{}`, `{"snapshotId":"snap-1"}`, "arn:aws:ec2:eu-west-1::snapshot/snap-1", "snap-1"},
 		{"images neither", "ec2:CreateImage", `{}`, `{"imageId":"ami-1"}`, "arn:aws:ec2:eu-west-1::image/ami-1", "ami-1"},
 		{"bucket", "s3:CreateBucket", `{"bucketName":"b"}`, `null`, "arn:aws:s3:::b", "b"},
@@ -261,6 +264,26 @@ func TestWhatIsNoCreateEvent(t *testing.T) {
 	result, ok := c.Resolve(record(t, "cloud9:CreateEnvironmentEC2", `{"dryRun":true,"name":"n"}`, `null`))
 	if !ok || result.Failed != "" || result.Problem != "" || len(result.Resources) != 0 || result.Detail == "" {
 		t.Errorf("dry run: %+v", result)
+	}
+}
+
+// S3 tells of a job on its own account, beside the event of the call that made it: who made it is known from that one alone.
+func TestAnEventThatTellsOfAnother(t *testing.T) {
+	c := load(t)
+	told := parse(t, `{"eventID":"e-1","eventType":"AwsServiceEvent","eventSource":"s3.amazonaws.com","eventName":"JobCreated","awsRegion":"eu-west-1",
+		"userIdentity":{"accountId":"111122223333","invokedBy":"s3.amazonaws.com"},"recipientAccountId":"111122223333",
+		"serviceEventDetails":{"jobId":"j-1","jobArn":"arn:aws:s3:eu-west-1:111122223333:job/j-1","status":"New"}}`)
+	result, _ := c.Resolve(told)
+	if want := []string{"arn:aws:s3:eu-west-1:111122223333:job/j-1"}; result.Failed == "" || !slices.Equal(arns(result), want) {
+		t.Errorf("it is a create event, or names another job than %q: %+v", want, result)
+	}
+	if slices.Contains(c.Names(nil), "JobCreated") {
+		t.Error("CloudTrail is asked for it by name, to no use")
+	}
+	for _, pair := range c.Pairs() {
+		if pair.EventName == "JobCreated" {
+			t.Error("it is shown as a create event")
+		}
 	}
 }
 

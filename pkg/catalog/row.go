@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/autotagd/autotagd/pkg/event"
@@ -43,7 +44,10 @@ type rules struct {
 	ids       []idPath
 	template  arnTemplate
 	calls     []tagCall
-	many      bool // its resources stand in a list, which a call that succeeded may leave empty
+	// account is where EC2's response says whose the resource is ("The ID of the Amazon Web Services account that owns the ...",
+	// in every model that has an OwnerId beside the id). In a subnet that is shared it need not be the record's account.
+	account event.Path
+	many    bool // its resources stand in a list, which a call that succeeded may leave empty
 	options
 }
 
@@ -93,6 +97,9 @@ func allHold(conditions []condition, r *event.Record) bool {
 func (row *Row) OfService(services []string) bool {
 	return slices.ContainsFunc(row.Services, func(s string) bool { return slices.Contains(services, s) })
 }
+
+// told reports whether the event only tells of what the event of a call made. It leaves the other cells unread.
+func (row *Row) told() bool { return slices.Contains(strings.Fields(row.cells.options), "told") }
 
 func (row *Row) keys() iter.Seq[eventKey] {
 	return func(yield func(eventKey) bool) {

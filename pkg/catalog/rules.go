@@ -20,7 +20,20 @@ func (u *rules) parse(c cells) error {
 	if ids == nil { // or else what the template lacks is not known
 		u.template, template = parseTemplate(c.template, u.ids)
 	}
+	if ids == nil && u.ec2 {
+		u.account, ids = u.parsePath(beside(c.id, "ownerId"))
+	}
 	return errors.Join(arn, ids, template, calls, tags, u.parseOptions(c.options))
+}
+
+// beside returns the path of a member next to where column id has the resource's own id in the response; "" when it isn't there.
+func beside(id, member string) string {
+	id = id[strings.LastIndexByte(id, ';')+1:]
+	id, _, _ = strings.Cut(id[strings.IndexByte(id, '=')+1:], "|")
+	if end := strings.LastIndexByte(id, '.'); end > 0 && strings.HasPrefix(id, "responseElements.") {
+		return id[:end+1] + member
+	}
+	return ""
 }
 
 // parsePath reads a path of a row and adds the other places where the same member may be: EC2 wraps newer calls in
@@ -89,10 +102,11 @@ func (u *rules) parseOptions(s string) error {
 			u.except, err = u.parsePath(arg)
 		case name == "region" && arg != "":
 			u.region, err = u.parsePath(arg)
+		case word == "told": // Row.told reads it
 		case name == "expand" && (arg == string(resource.ExpandInstanceVolumes) || arg == string(resource.ExpandImageSnapshots)):
 			u.expand = resource.Expand(arg)
 		default:
-			bad = append(bad, fmt.Errorf("unknown option %.80q; want when=CONDITION, upsert, upsert=CONDITION, also, except=PATH, region=PATH or expand=KIND", word))
+			bad = append(bad, fmt.Errorf("unknown option %.80q; want when=CONDITION, upsert, upsert=CONDITION, also, except=PATH, region=PATH, told or expand=KIND", word))
 		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("option %s: %w", name, err))
