@@ -122,7 +122,7 @@ type shape struct {
 func drawShape(rng *rand.Rand, length time.Duration) shape {
 	s := shape{
 		length:   length,
-		interval: pickOf(rng, 15*time.Second, 30*time.Second, time.Minute, time.Minute, 2*time.Minute, 2*time.Minute),
+		interval: pickOf(rng, 30*time.Second, time.Minute, time.Minute, 2*time.Minute, 2*time.Minute, 4*time.Minute),
 		sweep:    pickOf(rng, time.Minute, 2*time.Minute, 5*time.Minute),
 		lookback: pickOf(rng, 5*time.Minute, 10*time.Minute, 30*time.Minute),
 		past:     pickOf(rng, 5*time.Minute, time.Hour),
@@ -130,7 +130,7 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 		creates:  pickOf(rng, 0.003, 0.01, 0.03),
 		lease:    30 * time.Second,
 	}
-	s.writes = s.creates * pickOf(rng, 0.5, 1, 5)
+	s.writes = s.creates * pickOf(rng, 0.5, 1, 3)
 	s.visibility = s.lookback / pickOf[time.Duration](rng, 6, 6, 12, 24) // the most is six times the mean
 	s.consistency = pickOf(rng, 0, 5*time.Second, 20*time.Second)
 	if rng.Float64() < 0.3 {
@@ -146,7 +146,7 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 		s.accounts = 2
 	}
 	switch scopes := len(s.regions) * max(s.accounts, 1); { // more of both would cost too much
-	case scopes == 1 && rng.IntN(8) == 0:
+	case scopes == 1 && rng.IntN(12) == 0:
 		s.interval = 5 * time.Second
 	case scopes > 2:
 		s.interval = max(s.interval, 30*time.Second)

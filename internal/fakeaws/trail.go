@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"math"
@@ -25,6 +26,8 @@ type trailEvent struct {
 	call *apiCall
 	who  *Who
 	note string
+
+	answer []byte // as LookupEvents shows it, kept when it is shown again and again
 }
 
 func (e *trailEvent) record(s event.Scope) string {
@@ -241,7 +244,7 @@ func (a *AWS) lookupEvents(c *call) answer {
 	}
 	token.Params = wantParams
 	if in.EventCategory == "insight" {
-		return jsonOK(object{"Events": []object{}})
+		return lookupAnswer(nil, "")
 	}
 
 	goOn := func() string {
@@ -249,13 +252,13 @@ func (a *AWS) lookupEvents(c *call) answer {
 		return base64.StdEncoding.EncodeToString(b)
 	}
 	if a.chance(a.cfg.EmptyPages) {
-		return jsonOK(object{"Events": []object{}, "NextToken": goOn()})
+		return lookupAnswer(nil, goOn())
 	}
 	t := a.trail(c.scope)
 	from, match := t.choose(key, value)
 	oldest, newest := start.UnixNano(), min(end.UnixNano(), token.At)
 	last := sort.Search(len(from), func(i int) bool { return from[i].at > newest })
-	page := make([]object, 0, limit)
+	page := make([][]byte, 0, limit)
 	more := false
 	for i := last - 1; i >= 0; i-- {
 		e := from[i]
@@ -278,11 +281,20 @@ func (a *AWS) lookupEvents(c *call) answer {
 			page = append(page, t.show(e, a.cfg.Showings))
 		}
 	}
-	out := object{"Events": page}
 	if more {
-		out["NextToken"] = goOn()
+		return lookupAnswer(page, goOn())
 	}
-	return jsonOK(out)
+	return lookupAnswer(page, "")
+}
+
+// lookupAnswer puts an answer together from events that are JSON already. A next of "" is none.
+func lookupAnswer(page [][]byte, next string) answer {
+	body := append([]byte(`{"Events":[`), bytes.Join(page, []byte{','})...)
+	body = append(body, ']')
+	if next != "" {
+		body = append(body, `,"NextToken":"`+next+`"`...) // base64
+	}
+	return answer{status: 200, typ: jsonType, body: append(body, '}')}
 }
 
 // choose returns the smallest sorted list that has every event of an attribute, and what still has to be asked of each.
@@ -309,9 +321,10 @@ func (t *trail) choose(key, value string) ([]*trailEvent, func(*trailEvent) bool
 	}
 }
 
-func (t *trail) show(e *trailEvent, keep bool) object {
-	if keep {
-		e.raw = e.record(t.scope)
+// show returns an event as LookupEvents does.
+func (t *trail) show(e *trailEvent, keep bool) []byte {
+	if e.answer != nil {
+		return e.answer
 	}
 	readOnly := "false"
 	if e.readOnly {
@@ -324,7 +337,11 @@ func (t *trail) show(e *trailEvent, keep bool) object {
 	if user := e.user(); user != "" {
 		o["Username"] = user
 	}
-	return o
+	b := jsonOK(o).body
+	if keep {
+		e.raw, e.answer = e.record(t.scope), b
+	}
+	return b
 }
 
 // epoch turns awsJson's seconds since 1970, with a fraction, into a time.

@@ -46,12 +46,14 @@ type answer struct {
 	header map[string]string
 }
 
+const jsonType = "application/x-amz-json-1.1"
+
 func jsonOK(v any) answer {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic("fakeaws: answer is not JSON: " + err.Error()) // a bug here, not bad input
 	}
-	return answer{status: 200, typ: "application/x-amz-json-1.1", body: b}
+	return answer{status: 200, typ: jsonType, body: b}
 }
 
 func jsonError(status int, code, message string) answer {
