@@ -36,7 +36,7 @@ func (p *Poller) make(ctx context.Context, c *call, now time.Time) result {
 	return result{call: c, answer: a}
 }
 
-// lookup makes one LookupEvents attempt: the Scope's first, without times, when c has no slice.
+// lookup makes one LookupEvents attempt: the Scope's first, without times, when c has no slice. One of no pass has an empty slice.
 func (p *Poller) lookup(ctx context.Context, c *call) ([]Event, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()

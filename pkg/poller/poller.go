@@ -266,19 +266,42 @@ func (p *Poller) tokenIn() time.Duration {
 	return time.Duration(missing / float64(p.limiter.Limit()) * float64(time.Second))
 }
 
-// first makes the Scope's first call, until it is answered: it tells AWS's time and how dense events are. Nothing is
+// first makes the Scope's first calls, until they are answered: they tell AWS's time and how dense events are. Nothing is
 // decided before.
 func (p *Poller) first(ctx context.Context, once bool) error {
+	pg, more, err := p.ask(ctx, once, &call{})
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	now := p.clock.now()
+	writes, creates := pg.density(now, more)
+	if end, young := p.reader.young(now, pg, more); young {
+		pg, more, err := p.ask(ctx, once, &call{slice: &slice{}, start: notBefore(time.Time{}, now), end: end})
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if w, c := pg.density(end, more); w > writes {
+			writes, creates = w, c
+		}
+	}
+	if err := p.reader.start(p.clock.now(), writes, creates); err != nil {
+		return fmt.Errorf("set the marks of %s: %w", p.Scope, err)
+	}
+	return nil
+}
+
+// ask makes a call of no pass, again and again until it is answered and AWS's time is known, or ctx ends. It says whether there is
+// more than the page. With once it gives up where an error is permanent or goes on.
+func (p *Poller) ask(ctx context.Context, once bool, c *call) (pg page, more bool, err error) {
 	for {
 		p.turn()
 		if err := p.limiter.Wait(ctx); err != nil {
-			return nil // ctx ended
+			return page{}, false, nil // ctx ended
 		}
-		c := &call{}
 		p.begin(c)
 		records, token, err := p.lookup(ctx, c)
 		if ctx.Err() != nil {
-			return nil
+			return page{}, false, nil
 		}
 		r := result{call: c, answer: answer{outcome: classify(err)}, err: err}
 		p.failed(&r)
@@ -289,13 +312,10 @@ func (p *Poller) first(ctx context.Context, once bool) error {
 					pg.creates++
 				}
 			}
-			if err := p.reader.start(p.clock.now(), pg, token != ""); err != nil {
-				return fmt.Errorf("set the marks of %s: %w", p.Scope, err)
-			}
-			return nil
+			return pg, token != "", nil
 		}
 		if once && err != nil && (r.answer.outcome.permanent() || p.failures >= onceFailures) {
-			return err
+			return page{}, false, err
 		}
 		wait := max(r.answer.pause, r.answer.backoff)
 		if err == nil {
@@ -303,7 +323,7 @@ func (p *Poller) first(ctx context.Context, once bool) error {
 			p.Log.Error("LookupEvents answers without a Date header: AWS's time is unknown")
 		}
 		if !sleep(ctx, wait, p.turn) {
-			return nil
+			return page{}, false, nil
 		}
 	}
 }

@@ -82,17 +82,32 @@ type page struct {
 	spelled         []string             // spellings that the catalog has not
 }
 
-// start settles with which marks the Scope begins, from AWS's time and the first page.
-func (r *reader) start(now time.Time, first page, more bool) error {
+// density is how many events, and creates among them, a page has a second that ends at end; more says that there are older ones.
+func (pg page) density(end time.Time, more bool) (writes, creates float64) {
+	if pg.events == 0 {
+		return 0, 0
+	}
+	span := end.Sub(pg.oldest)
+	if !more { // these are all there are, in 90 days
+		span = max(span, time.Hour)
+	}
+	seconds := max(1, span.Seconds())
+	return float64(pg.events) / seconds, float64(pg.creates) / seconds
+}
+
+// young reports whether the Scope's newest page, with more before it, has only events of an age at which others are not visible yet.
+// A busy Scope looks calm by it: a page that ends at end tells.
+func (r *reader) young(now time.Time, newest page, more bool) (end time.Time, young bool) {
+	delays := newDelays(r.cfg.Lookback)
+	end = now.Add(-delays.age())
+	return end, more && newest.oldest.After(end)
+}
+
+// start settles with which marks the Scope begins, from AWS's time and how dense events are by the first pages.
+func (r *reader) start(now time.Time, writes, creates float64) error {
 	r.learned.rates, r.learned.seen = map[string]float64{}, map[string]time.Time{}
 	r.learned.delays = newDelays(r.cfg.Lookback)
-	if span := now.Sub(first.oldest); first.events > 0 {
-		if !more { // these are all there are, in 90 days
-			span = max(span, time.Hour)
-		}
-		r.learned.writes = float64(first.events) / max(1, span.Seconds())
-		r.learned.creates = float64(first.creates) / max(1, span.Seconds())
-	}
+	r.learned.writes, r.learned.creates = writes, creates
 	saved := r.ledger.Marks()
 	m, changed := startMarks(saved, r.ledger.Fresh(), r.cfg, r.traffic(now), now)
 	if changed {

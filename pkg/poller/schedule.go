@@ -389,7 +389,7 @@ func startMarks(saved event.Marks, fresh bool, cfg Config, t traffic, now time.T
 	}
 	behind := edge.Sub(saved.Floor)
 	stride := cfg.SweepInterval
-	// A first page shows only what became visible at once: busy Scopes look calm. A pass by name under way knows better.
+	// The first pages are a sample: a pass by name under way knows better.
 	named := saved.Cursor != nil && saved.Cursor.Span.Start.Equal(saved.Floor) ||
 		!saved.Spellings.WholeTo.IsZero() && saved.Spellings.WholeTo.Before(saved.Floor)
 	if named || finalBy(t, byWrites, max(behind, time.Second), nameStride) == byName {

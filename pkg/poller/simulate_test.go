@@ -57,15 +57,24 @@ func newSimulation(t testing.TB, a *account, cfg Config) *simulation {
 }
 
 func (s *simulation) start() {
-	events, next, _ := s.a.lookup(s.now, "", s.now.Add(-retention), s.now, "")
-	pg := page{events: len(events)}
-	for _, e := range events {
-		if known(e.Source, e.Name) {
-			pg.creates++
+	look := func(end time.Time) (pg page, more bool) {
+		events, next, _ := s.a.lookup(s.now, "", s.now.Add(-retention), end, "")
+		pg.events = len(events)
+		for _, e := range events {
+			if known(e.Source, e.Name) {
+				pg.creates++
+			}
+			pg.oldest = e.Time
 		}
-		pg.oldest = e.Time
+		return pg, next != ""
 	}
-	if err := s.p.reader.start(s.now, pg, next != ""); err != nil {
+	pg, more := look(s.now)
+	writes, creates := pg.density(s.now, more)
+	if end, young := s.p.reader.young(s.now, pg, more); young {
+		pg, more = look(end)
+		writes, creates = pg.density(end, more)
+	}
+	if err := s.p.reader.start(s.now, writes, creates); err != nil {
 		panic(err)
 	}
 }
