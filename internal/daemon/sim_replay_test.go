@@ -35,7 +35,7 @@ func reseed(t *testing.T, seed uint64) {
 // collect frees memory now and then, while nobody else has anything to do: a collector that ran beside them would decide who goes
 // when.
 func collect(over <-chan struct{}) {
-	for {
+	for enough := uint64(128 << 20); ; {
 		select {
 		case <-over:
 			return
@@ -43,8 +43,10 @@ func collect(over <-chan struct{}) {
 		}
 		synctest.Wait()
 		var m runtime.MemStats
-		if runtime.ReadMemStats(&m); m.HeapAlloc > 128<<20 {
+		if runtime.ReadMemStats(&m); m.HeapAlloc > enough {
 			runtime.GC()
+			runtime.ReadMemStats(&m)
+			enough = max(enough, 2*m.HeapAlloc)
 		}
 	}
 }

@@ -149,10 +149,10 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 	case scopes == 1 && rng.IntN(12) == 0:
 		s.interval = 5 * time.Second
 	case scopes > 2:
-		s.interval = max(s.interval, 30*time.Second)
+		s.interval, s.sweep = max(s.interval, time.Minute), max(s.sweep, 2*time.Minute)
 	}
 	if length > 24*time.Hour { // so many hours cost as little as they can
-		s.interval, s.sweep, s.creates, s.writes = 2*time.Minute, 5*time.Minute, 0.002, 0.004
+		s.interval, s.sweep, s.creates, s.writes = 4*time.Minute, 10*time.Minute, 0.002, 0.004
 		s.accounts, s.regions, s.replicas = 0, []string{"us-east-1"}, 0
 		s.lease = 10 * time.Minute
 	}
