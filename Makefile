@@ -31,15 +31,16 @@ SEED ?= $(shell od -An -N6 -tu8 /dev/urandom | tr -d ' ')
 KILLS ?= 200
 LOADTIME ?= 5m
 SOAKTIME ?= 15m
+BIN ?= bin/autotagd
 
 .PHONY: help
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
 
 .PHONY: build
-build: ## bin/autotagd, static; the same bytes from the same commit and Go
+build: ## bin/autotagd (or BIN), static; the same bytes from the same commit and Go
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
-	  -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/autotagd ./cmd/autotagd
+	  -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o $(BIN) ./cmd/autotagd
 
 .PHONY: demo
 demo: build ## the daemon against an AWS in the process; ARGS='--duration 30s' ends it
@@ -50,7 +51,7 @@ test: needs-race needs-moto ## every test, with the race detector where it can b
 	AUTOTAGD_REQUIRE_MOTO=1 $(GO) test $(TESTFLAGS) $(or $(ARGS),./...)
 
 .PHONY: check
-check: format vet lint tidy generated imports slow somesim ## what a change must pass beside the tests
+check: format vet lint tidy generated imports slow image somesim ## what a change must pass beside the tests
 
 .PHONY: format
 format: $(TOOLS)/gofumpt
@@ -87,6 +88,11 @@ slow: needs-race needs-moto needs-dynalite needs-chromium
 	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
 	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
+
+# Without the race detector, which only slows what runs in processes of their own.
+.PHONY: image
+image: needs-buildah ## the image of the Dockerfile, built without its base, looked at and run: as root on Debian
+	AUTOTAGD_IMAGE=1 $(GO) test -run='^TestImage$$' -count=1 -timeout=30m ./cmd/autotagd
 
 .PHONY: somesim
 somesim:
@@ -163,6 +169,12 @@ needs-chromium:
 	@command -v chromium >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core </dev/null; } || { \
 	  echo 'chromium is needed, for the test of the status page; on Debian: apt-get install chromium fonts-dejavu-core' >&2; exit 1; }
+
+.PHONY: needs-buildah
+needs-buildah:
+	@command -v buildah >/dev/null && command -v skopeo >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends buildah skopeo ca-certificates </dev/null; } || { \
+	  echo 'buildah and skopeo are needed, for the test of the image; on Debian: apt-get install buildah skopeo ca-certificates' >&2; exit 1; }
 
 .PHONY: needs-race
 needs-race:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ const (
 func newDemo(env environment) *cobra.Command {
 	var duration time.Duration
 	var seed uint64
+	var listen string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the daemon on an AWS inside the process: no credentials, no network",
@@ -54,16 +56,17 @@ what really happened.`,
 			if !cmd.Flags().Changed("seed") {
 				seed = rand.Uint64N(1_000_000)
 			}
-			return runDemo(cmd.Context(), env, duration, seed)
+			return runDemo(cmd.Context(), env, duration, seed, listen)
 		},
 	}
 	cmd.Flags().DurationVar(&duration, "duration", 0, "end after this long (default: at Ctrl-C)")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "of the account's work (default: a new one each time)")
+	cmd.Flags().StringVar(&listen, "listen", "", "where the web port is, as :9464 in a container (default: 127.0.0.1:9464, or another port where that is taken)")
 	return cmd
 }
 
-func runDemo(ctx context.Context, env environment, duration time.Duration, seed uint64) (err error) {
-	cfg, err := demoConfig()
+func runDemo(ctx context.Context, env environment, duration time.Duration, seed uint64, listen string) (err error) {
+	cfg, err := demoConfig(listen)
 	if err != nil {
 		return err
 	}
@@ -135,20 +138,26 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 }
 
 // demoConfig is the default configuration, with its times scaled as the delays are.
-func demoConfig() (*config.Config, error) {
-	listen := "127.0.0.1:9464"
-	if l, err := net.Listen("tcp", listen); err != nil {
-		listen = "127.0.0.1:0" // a daemon of this host has it
-	} else if err := l.Close(); err != nil {
-		return nil, fmt.Errorf("demo: %w", err)
+func demoConfig(listen string) (*config.Config, error) {
+	if listen == "" {
+		listen = "127.0.0.1:9464"
+		if l, err := net.Listen("tcp", listen); err != nil {
+			listen = "127.0.0.1:0" // a daemon of this host has it
+		} else if err := l.Close(); err != nil {
+			return nil, fmt.Errorf("demo: %w", err)
+		}
 	}
-	return config.Load("demo", []byte(`
+	cfg, err := config.Load("demo", []byte(`
 regions: [eu-central-1]
 poll: {interval: 1s, sweep_interval: 15s, lookback: 20s, start: 1m}
 tagging: {batch_wait: 500ms, consistency_wait: 10s}
 log: {level: error}
-web: {listen: "`+listen+`"}
+web: {listen: `+strconv.Quote(listen)+`}
 `))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--listen: %w", err)} // nothing else in it is anyone's
+	}
+	return cfg, nil
 }
 
 func demoClients(cloud *fakeaws.AWS, log *zap.Logger) (*awsclient.Clients, error) {
