@@ -15,6 +15,9 @@ import (
 	"github.com/autotagd/autotagd/pkg/config"
 )
 
+// What deploy/ has of policies.
+//go:generate env AUTOTAGD_UPDATE=1 go test -count=1 -run=^TestDeployedPolicies$ .
+
 func newPolicy(env environment) *cobra.Command {
 	var configPath, dir string
 	var services []string

@@ -40,13 +40,7 @@ func NewCreator(t testing.TB, url string) *Creator {
 	}
 	bin := filepath.Dir(server)
 	cmd := exec.Command(filepath.Join(bin, "python"), filepath.Join(bin, "..", "..", "create.py"), url)
-	// Nothing of the tester's own AWS: not his profile, not his endpoints, not his machine's role.
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "AWS_") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Env = append(cmd.Env, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = environment()
 	var log strings.Builder
 	cmd.Stderr = &log
 	in, err := cmd.StdinPipe()
@@ -67,6 +61,17 @@ func NewCreator(t testing.TB, url string) *Creator {
 		}
 	})
 	return &Creator{t: t, in: in, out: bufio.NewReader(out)}
+}
+
+// environment is that of our scripts: nothing of the tester's own AWS, not his profile, not his endpoints, not his machine's role.
+func environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "AWS_") {
+			env = append(env, v)
+		}
+	}
+	return append(env, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "PYTHONDONTWRITEBYTECODE=1")
 }
 
 // Make makes one resource of each kind, named after round; of the given services only, if any are.
