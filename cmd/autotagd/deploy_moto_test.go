@@ -118,7 +118,7 @@ func TestStackAtMoto(t *testing.T) {
 	}{
 		{name: "one account"},
 		{name: "one account, every Region", parameters: map[string]string{
-			"Name": "tagger", "Regions": "all", "Configuration": "log: {level: debug}\nweb: {listen: \":9464\"}\n",
+			"Name": "tagger", "Regions": "all", "Configuration": "tags: {Owner: \"${owner.name}\", PrincipalId: \"${identity.principal_id}\"}\nweb: {listen: \":9464\"}\n",
 		}},
 		{name: "an organization", parameters: map[string]string{
 			"Name": "org", "Regions": "all", "OrganizationRole": "autotagd-member", "ExcludedAccounts": "999988887777,ou-ab12-12345678",
