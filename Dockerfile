@@ -3,12 +3,15 @@
 #
 # The base is pinned by its exact version; for a pin to the byte put its digest behind the tag, which
 # `docker buildx imagetools inspect golang:1.26.8` tells. Nothing of the base is in the image but the CA certificates.
-FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
+FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26.8 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
-ARG TARGETOS TARGETARCH VERSION=dev COMMIT=unknown
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=dev
+ARG COMMIT=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     GOOS="$TARGETOS" GOARCH="$TARGETARCH" make build BIN=/out/autotagd VERSION="$VERSION" COMMIT="$COMMIT" && \
     install -d /out/state
@@ -27,7 +30,8 @@ EXPOSE 9464
 HEALTHCHECK --interval=30s --timeout=6s --start-period=60s CMD ["/usr/bin/autotagd", "health"]
 ENTRYPOINT ["/usr/bin/autotagd"]
 CMD ["run"]
-ARG VERSION=dev COMMIT=unknown
+ARG VERSION=dev
+ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="autotagd" \
       org.opencontainers.image.description="Finds out who created every AWS resource and writes that on the resource" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,7 +29,7 @@ func TestDeployedPolicies(t *testing.T) {
 	for _, name := range glob(t, printed, generated) {
 		want[filepath.Join("iam", name)] = string(readFile(t, filepath.Join(printed, name)))
 	}
-	policies := defaultPolicies(t)
+	policies := readPolicies(t, printed)
 	for _, name := range []string{"cloudformation/autotagd.yaml", "cloudformation/member-role.yaml"} {
 		want[name] = withPolicies(t, string(readFile(t, filepath.Join(deployDir, name))), policies)
 	}
@@ -97,18 +100,23 @@ func policyCommand(t *testing.T, getenv func(string) string, args ...string) []b
 	return stdout.Bytes()
 }
 
-// defaultPolicies are those of the default configuration.
-func defaultPolicies(t *testing.T) []daemon.Policy {
+// readPolicies returns what policy-1.json, policy-2.json and so on of a directory have.
+func readPolicies(t *testing.T, dir string) []daemon.Policy {
 	t.Helper()
-	cfg, planner, err := loadConfig(environment{getenv: func(string) string { return "" }}, "", false)
-	if err != nil {
-		t.Fatal(err)
+	var policies []daemon.Policy
+	for n := 1; ; n++ {
+		document, err := os.ReadFile(policyFile(dir, "policy", n))
+		if errors.Is(err, fs.ErrNotExist) && n > 1 {
+			return policies
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		var p daemon.Policy
+		if err := json.Unmarshal(document, &p); err != nil {
+			t.Fatal(err)
+		}
+		policies = append(policies, p)
 	}
-	policies, err := daemon.Policies(cfg, planner, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return policies
 }
 
 // withPolicies puts policies into a template, between the lines that say so.

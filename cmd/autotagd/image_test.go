@@ -61,7 +61,7 @@ func TestImage(t *testing.T) {
 // The Go that the image is built with can build this.
 func TestDockerfileGo(t *testing.T) {
 	t.Parallel()
-	base := regexp.MustCompile(`(?m)^FROM --platform=\$BUILDPLATFORM golang:(\d+\.\d+\.\d+)(@sha256:[0-9a-f]{64})? AS build$`).FindSubmatch(readFile(t, "../../Dockerfile"))
+	base := regexp.MustCompile(`(?m)^FROM --platform=\$BUILDPLATFORM docker\.io/library/golang:(\d+\.\d+\.\d+)(@sha256:[0-9a-f]{64})? AS build$`).FindSubmatch(readFile(t, "../../Dockerfile"))
 	want := regexp.MustCompile(`(?m)^go (.*)$`).FindSubmatch(readFile(t, "../../go.mod"))
 	if base == nil || want == nil {
 		t.Fatal("no FROM of an exact golang:X.Y.Z, or no go line in go.mod")

@@ -152,7 +152,7 @@ func TestProtectTagsKnowsTheCallsWithoutKeys(t *testing.T) {
 		}
 	}
 	seen := 0
-	for _, p := range defaultPolicies(t) {
+	for _, p := range readPolicies(t, deployDir+"/iam") {
 		for _, s := range p.Statement {
 			if !strings.HasSuffix(s.Sid, "AnyKey") {
 				continue
