@@ -1,8 +1,9 @@
 # autotagd: what a person and CI run. `make help` lists it.
 #
 # It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
-# for the one against dynalite, and Chromium for the one of the status page (as root on Debian it installs that itself). The race
-# detector needs a C compiler besides: without one, tests run without it and say so; in CI that is a failure.
+# for the one against dynalite, Chromium for the one of the status page, and buildah and skopeo for the one of the image (as root on
+# Debian it installs the last three itself). The race detector needs a C compiler besides: without one, tests run without it and say
+# so; in CI that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
 SHELL := bash
@@ -74,8 +75,8 @@ tidy:
 .PHONY: generated
 generated: needs-moto
 	@state() { git diff | sha256sum; git ls-files --others --exclude-standard | sort | xargs -r -d '\n' sha256sum; }; \
-	before=$$(state); $(GO) generate ./...; [[ $$(state) == "$$before" ]] || \
-	  { echo 'generated files were out of date: go generate ./... has changed them, commit them' >&2; exit 1; }
+	before=$$(state); $(GO) generate ./pkg/... ./...; [[ $$(state) == "$$before" ]] || \
+	  { echo 'generated files were out of date: they have been made anew, commit them' >&2; exit 1; }
 
 .PHONY: imports
 imports:
@@ -138,9 +139,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	@git grep --untracked -o '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' | while IFS=: read -r file func; do \
 	  (set -x; $(GO) test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")"); done
 
+# In this order: the policies in deploy/ follow from what pkg/ generates.
 .PHONY: generate
-generate: needs-moto ## what is made of the catalog and of AWS's service models
-	$(GO) generate ./...
+generate: needs-moto ## what is made of the catalog and of AWS's service models; the policies in deploy/
+	$(GO) generate ./pkg/... ./...
 
 .PHONY: fmt
 fmt: $(TOOLS)/gofumpt ## format every Go file
