@@ -1,9 +1,9 @@
 # autotagd: what a person and CI run. `make help` lists it.
 #
 # It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
-# for the one against dynalite, Chromium for the one of the status page, and buildah and skopeo for the one of the image (as root on
-# Debian it installs the last three itself). The race detector needs a C compiler besides: without one, tests run without it and say
-# so; in CI that is a failure.
+# for the one against dynalite, and what it installs itself as root on Debian: Chromium (the status page), Prometheus (rules and
+# dashboard), buildah and skopeo (the image). The race detector needs a C compiler besides: without one, tests run without it and
+# say so; in CI that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
 SHELL := bash
@@ -82,13 +82,13 @@ generated: needs-moto
 imports:
 	$(GO) test -count=1 ./internal/archtest
 
-# Tests that take longer than `make test` should are behind AUTOTAGD_SLOW, and those against dynalite need Node.js; the packages
-# that have some run again, with them.
+# Tests that take longer than `make test` should are behind AUTOTAGD_SLOW, and those against dynalite need Node.js, those of what Prometheus
+# reads Prometheus; the packages that have some run again, with them.
 .PHONY: slow
-slow: needs-race needs-moto needs-dynalite needs-chromium
-	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
+slow: needs-race needs-moto needs-dynalite needs-chromium needs-prometheus
+	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|AUTOTAGD_REQUIRE_PROMETHEUS|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
-	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
+	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 AUTOTAGD_REQUIRE_PROMETHEUS=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
 
 # Without the race detector, which only slows what runs in processes of their own.
 .PHONY: image
@@ -177,6 +177,12 @@ needs-buildah:
 	@command -v buildah >/dev/null && command -v skopeo >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends buildah skopeo ca-certificates </dev/null; } || { \
 	  echo 'buildah and skopeo are needed, for the test of the image; on Debian: apt-get install buildah skopeo ca-certificates' >&2; exit 1; }
+
+.PHONY: needs-prometheus
+needs-prometheus:
+	@{ command -v prometheus && command -v promtool; } >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus </dev/null; } || { \
+	  echo 'prometheus and promtool are needed, for the tests of the rules and of the metrics; on Debian: apt-get install prometheus' >&2; exit 1; }
 
 .PHONY: needs-race
 needs-race:
