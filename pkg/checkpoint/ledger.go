@@ -366,7 +366,10 @@ func (l *Ledger) held(n nameRead) bool {
 func (l *Ledger) report() {
 	l.metrics.floor.Set(unixSeconds(l.floor.Time()))
 	l.metrics.watermark.Set(unixSeconds(l.watermark.Time()))
-	l.metrics.deferred.Set(float64(l.deferredCount()))
+	l.metrics.backlog.Set(l.backlog.length().Seconds())
+	count, since := l.waiting()
+	l.metrics.deferred.Set(float64(count))
+	l.metrics.since.Set(unixSeconds(since))
 }
 
 func unixSeconds(t time.Time) float64 {

@@ -611,7 +611,7 @@ func TestTwoHolders(t *testing.T) {
 		t.Errorf("Floor = %v: the loser moved it", got)
 	}
 	want := `
-# HELP autotagd_lease_held Whether this process holds the Scope: 1 or 0. Always 1 with the file store.
+# HELP autotagd_lease_held Whether this process holds the Scope: 1 or 0, of every Scope of the configuration. A process without a table holds all that it could begin.
 # TYPE autotagd_lease_held gauge
 autotagd_lease_held{account_id="123456789012",region="eu-west-1"} 0
 `
@@ -638,10 +638,21 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(t, l, event.Live, "a", 1, event.New)
-	l.Hold("a", []resource.Job{job("a", 1, 1)})
-	l.Defer(job("a", 1, 1))
+	l.Hold("a", []resource.Job{job("a", 1, 1), job("a", 1, 2)})
+	tried := job("a", 1, 1)
+	tried.FirstTried = at(2)
+	l.Defer(tried)
+	done := job("a", 1, 2)
+	done.FirstTried = at(1)
+	l.Defer(done)
+	l.Finish(done)
+	l.AddBacklog(event.Span{Start: at(-7200), End: at(-3600)})
+	l.AddBacklog(event.Span{Start: at(-1800), End: at(-1200)})
 	save(t, l)
 	want := fmt.Sprintf(`
+# HELP autotagd_backlog_seconds Time of the past that is still to be read, its spans added up.
+# TYPE autotagd_backlog_seconds gauge
+autotagd_backlog_seconds{account_id="123456789012",region="eu-west-1"} 4200
 # HELP autotagd_checkpoint_floor_timestamp_seconds Every event before this event time is settled or in the backlog. Zero until known.
 # TYPE autotagd_checkpoint_floor_timestamp_seconds gauge
 autotagd_checkpoint_floor_timestamp_seconds{account_id="123456789012",region="eu-west-1"} %d
@@ -653,13 +664,16 @@ autotagd_checkpoint_saves_total{account_id="123456789012",outcome="ok",region="e
 # HELP autotagd_checkpoint_watermark_timestamp_seconds Everything that head scans read up to this event time is settled. Zero until known.
 # TYPE autotagd_checkpoint_watermark_timestamp_seconds gauge
 autotagd_checkpoint_watermark_timestamp_seconds{account_id="123456789012",region="eu-west-1"} %d
-# HELP autotagd_lease_held Whether this process holds the Scope: 1 or 0. Always 1 with the file store.
+# HELP autotagd_lease_held Whether this process holds the Scope: 1 or 0, of every Scope of the configuration. A process without a table holds all that it could begin.
 # TYPE autotagd_lease_held gauge
 autotagd_lease_held{account_id="123456789012",region="eu-west-1"} 1
 # HELP autotagd_resources_deferred Resources whose tagging was put off and is tried again later.
 # TYPE autotagd_resources_deferred gauge
 autotagd_resources_deferred{account_id="123456789012",region="eu-west-1"} 1
-`, at(0).Unix(), at(60).Unix())
+# HELP autotagd_resources_deferred_since_timestamp_seconds When the deferred resource that waits longest was first tried. Zero where none waits.
+# TYPE autotagd_resources_deferred_since_timestamp_seconds gauge
+autotagd_resources_deferred_since_timestamp_seconds{account_id="123456789012",region="eu-west-1"} %d
+`, at(0).Unix(), at(60).Unix(), at(2).Unix())
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}

@@ -16,8 +16,9 @@ const (
 
 // Metrics are those of all Scopes of a process.
 type Metrics struct {
-	watermark, floor, lease, deferred *prometheus.GaugeVec
-	saves                             *prometheus.CounterVec
+	watermark, floor, backlog, lease *prometheus.GaugeVec
+	deferred, since                  *prometheus.GaugeVec
+	saves                            *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics. Call it once per registry; every Ledger of the process shares them.
@@ -33,13 +34,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "autotagd_checkpoint_floor_timestamp_seconds",
 			Help: "Every event before this event time is settled or in the backlog. Zero until known.",
 		}, scope),
+		backlog: with.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "autotagd_backlog_seconds",
+			Help: "Time of the past that is still to be read, its spans added up.",
+		}, scope),
 		lease: with.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "autotagd_lease_held",
-			Help: "Whether this process holds the Scope: 1 or 0. Always 1 with the file store.",
+			Help: "Whether this process holds the Scope: 1 or 0, of every Scope of the configuration. A process without a table holds all that it could begin.",
 		}, scope),
 		deferred: with.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "autotagd_resources_deferred",
 			Help: "Resources whose tagging was put off and is tried again later.",
+		}, scope),
+		since: with.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "autotagd_resources_deferred_since_timestamp_seconds",
+			Help: "When the deferred resource that waits longest was first tried. Zero where none waits.",
 		}, scope),
 		saves: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "autotagd_checkpoint_saves_total",
@@ -50,17 +59,24 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 // scopeMetrics are those of one Scope.
 type scopeMetrics struct {
-	watermark, floor, lease, deferred prometheus.Gauge
-	saves                             map[string]prometheus.Counter
+	watermark, floor, backlog, lease prometheus.Gauge
+	deferred, since                  prometheus.Gauge
+	saves                            map[string]prometheus.Counter
 }
 
 // End says that the process does not hold the Scope any more: what it says of how the Scope stands is another's to say.
 func (m *Metrics) End(s event.Scope) {
-	for _, g := range []*prometheus.GaugeVec{m.watermark, m.floor, m.deferred} {
+	for _, g := range []*prometheus.GaugeVec{m.watermark, m.floor, m.backlog, m.deferred, m.since} {
 		g.DeleteLabelValues(s.AccountID, s.Region)
 	}
 	m.lease.WithLabelValues(s.AccountID, s.Region).Set(0)
 }
+
+// Want says that there is such a Scope, also if this process never holds it: one that no process holds must show.
+func (m *Metrics) Want(s event.Scope) { m.lease.WithLabelValues(s.AccountID, s.Region) }
+
+// Forget says that there is no such Scope any more. The process does not hold it.
+func (m *Metrics) Forget(s event.Scope) { m.lease.DeleteLabelValues(s.AccountID, s.Region) }
 
 // of starts every series of a Scope at zero.
 func (m *Metrics) of(s event.Scope) *scopeMetrics {
@@ -68,7 +84,9 @@ func (m *Metrics) of(s event.Scope) *scopeMetrics {
 		watermark: m.watermark.WithLabelValues(s.AccountID, s.Region),
 		floor:     m.floor.WithLabelValues(s.AccountID, s.Region),
 		lease:     m.lease.WithLabelValues(s.AccountID, s.Region),
+		backlog:   m.backlog.WithLabelValues(s.AccountID, s.Region),
 		deferred:  m.deferred.WithLabelValues(s.AccountID, s.Region),
+		since:     m.since.WithLabelValues(s.AccountID, s.Region),
 		saves:     map[string]prometheus.Counter{},
 	}
 	for _, outcome := range []string{saveOK, saveError, saveFenced} {

@@ -192,17 +192,22 @@ func (l *Ledger) Deferred() []resource.Job { return slices.Clone(l.restored) }
 func (l *Ledger) DeferredCount() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.deferredCount()
+	count, _ := l.waiting()
+	return count
 }
 
-func (l *Ledger) deferredCount() int {
-	n := 0
+// waiting counts the deferred Jobs and says when the first of them was first tried; zero when none was.
+func (l *Ledger) waiting() (count int, since time.Time) {
 	for _, d := range l.deferred {
-		if !d.finished {
-			n++
+		if d.finished {
+			continue
+		}
+		count++
+		if at := d.job.FirstTried; !at.IsZero() && (since.IsZero() || at.Before(since)) {
+			since = at
 		}
 	}
-	return n
+	return count, since
 }
 
 // Unsettled returns how many events are begun and not settled, and the event time of the oldest of them.

@@ -124,6 +124,17 @@ func (b *backlog) trim(oldest time.Time) {
 	b.promote()
 }
 
+// length adds up the spans.
+func (b *backlog) length() time.Duration {
+	var sum time.Duration
+	for _, spans := range [][]event.Span{b.shown, b.waiting} {
+		for _, s := range spans {
+			sum += s.End.Sub(s.Start)
+		}
+	}
+	return sum
+}
+
 // all returns every span, as it is saved.
 func (b *backlog) all() []event.Span {
 	return joinSpans(append(slices.Clone(b.shown), b.waiting...))
