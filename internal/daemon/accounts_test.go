@@ -110,9 +110,20 @@ func TestOrganization(t *testing.T) {
 		if !w.tagged(event.Scope{AccountID: member2, Region: "us-east-1"}, time.Minute) {
 			t.Error("a new member is not tagged")
 		}
+		text := gather(t, r)
+		if strings.Contains(text, `autotagd_lease_held{account_id="`+member1) || !strings.Contains(text, `autotagd_lease_held{account_id="`+member2+`",region="us-east-1"} 1`) {
+			t.Error("the metrics show an account that has left as one that nobody holds, or not the new one")
+		}
+		const read = "autotagd_accounts_last_read_successful{} "
+		if !strings.Contains(text, read+"1") {
+			t.Error("the metrics say that the accounts could not be read")
+		}
 
 		w.cloud.Deny("organizations:ListAccounts")
 		time.Sleep(20 * time.Minute) // what can't be read stays as it was
+		if !strings.Contains(gather(t, r), read+"0") {
+			t.Error("the metrics say that the accounts could be read")
+		}
 		if got := held(); !slices.Equal(got, want) {
 			t.Errorf("Scopes %v while the organization can't be read, want %v", got, want)
 		}

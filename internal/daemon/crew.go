@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type crew struct {
 	leases checkpoint.Leases // nil: every Scope is ours
 	rota   *rota
 	wanted []event.Scope
+	shown  map[event.Scope]bool    // by the metrics
 	mine   map[event.Scope]*scope  // begun, and not being given back
 	before map[event.Scope]bool    // begun once in this process
 	giving map[event.Scope]bool    // being given back
@@ -55,11 +57,11 @@ type crew struct {
 
 func (d *Daemon) newCrew() *crew {
 	c := &crew{
-		Daemon: d, leases: d.options.Leases, wanted: d.wanted, mine: map[event.Scope]*scope{}, before: map[event.Scope]bool{}, giving: map[event.Scope]bool{},
+		Daemon: d, leases: d.options.Leases, wanted: d.wanted, shown: map[event.Scope]bool{}, mine: map[event.Scope]*scope{}, before: map[event.Scope]bool{}, giving: map[event.Scope]bool{},
 		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{}, began: time.Now(),
 		overdue: make(chan struct{}, 1),
 	}
-	c.fleet.want(c.wanted)
+	c.want()
 	if c.leases != nil {
 		c.rota = newRota(d.options.Replica, d.options.Config.Checkpoint.DynamoDB.Lease)
 		c.beaten.Store(-int64(c.rota.lease)) // none was answered yet: until one is, nothing is held
@@ -110,7 +112,6 @@ func (c *crew) run(ctx context.Context) error {
 			}
 			return nil
 		case c.wanted = <-lists:
-			c.fleet.want(c.wanted)
 		case s := <-c.ended:
 			if err := c.lost(s); err != nil {
 				timer.Stop()
@@ -127,6 +128,23 @@ func (c *crew) run(ctx context.Context) error {
 	}
 }
 
+// want notes which Scopes there are, and lets the metrics forget those that are no more and were given back.
+func (c *crew) want() {
+	c.fleet.want(c.wanted)
+	gone := maps.Clone(c.shown)
+	for _, id := range c.wanted {
+		c.checkpointMetrics.Want(id)
+		c.shown[id] = true
+		delete(gone, id)
+	}
+	for id := range gone {
+		if c.mine[id] == nil && !c.giving[id] {
+			c.checkpointMetrics.Forget(id)
+			delete(c.shown, id)
+		}
+	}
+}
+
 // settle waits for those Scopes that are being given back; the others end with their context.
 func (c *crew) settle() {
 	for len(c.giving) > 0 {
@@ -136,6 +154,7 @@ func (c *crew) settle() {
 
 // turn does what is to be done now. It reports whether there is more, for which it is too early.
 func (c *crew) turn(ctx context.Context) (more bool, err error) {
+	c.want()
 	now := time.Now()
 	share := len(c.wanted)
 	if c.leases != nil {
@@ -466,6 +485,7 @@ func (c *crew) watchAccounts(ctx context.Context, lists chan<- []event.Scope) {
 		if ctx.Err() != nil {
 			return
 		}
+		set(c.metrics.accounts, err)
 		if err != nil {
 			wait = accountsRetry
 			c.log.Error("not all accounts could be read; those go on as they were", zap.Error(err))

@@ -350,7 +350,9 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	if d.accounts, err = newAccounts(cfg, d.options.Clients, account); err != nil {
 		return err
 	}
-	if d.wanted, d.accountsErr = d.accounts.scopes(ctx); len(d.wanted) == 0 {
+	d.wanted, d.accountsErr = d.accounts.scopes(ctx)
+	set(d.metrics.accounts, d.accountsErr)
+	if len(d.wanted) == 0 {
 		return cmp.Or(d.accountsErr, errors.New("there is no account to work in: see accounts in the configuration"))
 	}
 	if d.accountsErr != nil {

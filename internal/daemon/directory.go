@@ -84,6 +84,9 @@ func (d *Daemon) watchDirectory(ctx context.Context) {
 		case <-t.C:
 		}
 		changed, err := file.Look()
+		if err != nil || changed {
+			set(d.metrics.directory, err)
+		}
 		var mistakes directory.Errors
 		switch {
 		case errors.As(err, &mistakes):

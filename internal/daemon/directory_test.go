@@ -57,6 +57,7 @@ func TestDirectory(t *testing.T) {
 				t.Errorf("tags %v, want Owner %s and no Room", got.Tags, owner)
 			}
 		}
+		const inForce = "autotagd_directory_last_read_successful{} "
 		const unmapped = `autotagd_owners_unmapped_total{account_id="111122223333",region="eu-central-1"}`
 		alice, bob := fakeaws.IAMUser("alice"), fakeaws.IAMUser("bob")
 		want("Sales", alice, "alice")
@@ -80,6 +81,9 @@ func TestDirectory(t *testing.T) {
 			t.Errorf("said %v of the broken file, want one line with the place", said)
 		}
 		want("Sales", alice, "alice")
+		if text := gather(t, r); !strings.Contains(text, inForce+"0\n") {
+			t.Error("the metrics say that the broken file is in force")
+		}
 
 		replace(t, path, "name,department\nalice,Board\nbob,Research\n")
 		time.Sleep(2*directoryLook + time.Second)
@@ -88,6 +92,9 @@ func TestDirectory(t *testing.T) {
 		}
 		want("Board", alice, "alice")
 		want("Research", bob, "bob")
+		if text := gather(t, r); !strings.Contains(text, inForce+"1\n") {
+			t.Error("the metrics say that the good file is not in force")
+		}
 
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)

@@ -21,6 +21,8 @@ type metrics struct {
 	byService   *prometheus.CounterVec
 	unmapped    *prometheus.CounterVec
 	uncataloged *prometheus.CounterVec
+	accounts    prometheus.Gauge
+	directory   prometheus.Gauge
 	services    *labelBound
 	names       *labelBound
 }
@@ -52,6 +54,14 @@ func newMetrics(reg prometheus.Registerer, version, commit, goVersion string) *m
 			Name: "autotagd_events_uncataloged_total",
 			Help: "Successful create-like calls that AWS's models of this release did not have.",
 		}, []string{"event_source", "event_name"}),
+		accounts: f.NewGauge(prometheus.GaugeOpts{
+			Name: "autotagd_accounts_last_read_successful",
+			Help: "Whether all accounts and Regions could be read at the last attempt: 1 or 0. What could not is as it was before.",
+		}),
+		directory: f.NewGauge(prometheus.GaugeOpts{
+			Name: "autotagd_directory_last_read_successful",
+			Help: "Whether the directory, as its file is now, is in force: 1, also where there is none, or 0.",
+		}),
 		services: newLabelBound(maxLabelValues),
 		names:    newLabelBound(maxLabelValues),
 	}
@@ -59,6 +69,7 @@ func newMetrics(reg prometheus.Registerer, version, commit, goVersion string) *m
 		Name: "autotagd_build_info",
 		Help: "Always 1; the labels say what is running.",
 	}, []string{"version", "commit", "goversion"}).WithLabelValues(version, commit, goVersion).Set(1)
+	m.directory.Set(1) // a start with a broken one fails
 	return m
 }
 
@@ -81,6 +92,14 @@ func (m *metrics) observe(o resource.Outcome) {
 		m.missed.WithLabelValues(s.AccountID, s.Region, string(o.Reason)).Inc()
 	}
 	m.byService.WithLabelValues(m.services.value(o.Job.Resource.Service), string(o.Kind)).Inc()
+}
+
+// set makes a gauge 1 where err is nil, else 0.
+func set(g prometheus.Gauge, err error) {
+	g.Set(0)
+	if err == nil {
+		g.Set(1)
+	}
 }
 
 // labelBound lets the first n values of a label through and calls the rest "other", so that records cannot

@@ -78,6 +78,27 @@ func (w *world) shares(lives ...*running) {
 	}
 }
 
+// leases fails the test unless the metrics of each life show every Scope, and all together one holder of each.
+func (w *world) leases(lives ...*running) {
+	w.t.Helper()
+	for _, s := range w.cloud.Scopes() {
+		holders := 0
+		for i, r := range lives {
+			text := gather(w.t, r)
+			series := fmt.Sprintf("autotagd_lease_held{account_id=%q,region=%q} ", s.AccountID, s.Region)
+			switch {
+			case strings.Contains(text, series+"1\n"):
+				holders++
+			case !strings.Contains(text, series+"0\n"):
+				w.t.Errorf("replica %d does not show whether it holds %s", i, s)
+			}
+		}
+		if holders != 1 {
+			w.t.Errorf("by the metrics %s has %d holders", s, holders)
+		}
+	}
+}
+
 // about returns the last lines that were logged of a Scope, or of the leases.
 func (w *world) about(s event.Scope) []string {
 	var out []string
@@ -187,9 +208,11 @@ func TestHandOver(t *testing.T) {
 		b, _ := w.replica("b")
 		time.Sleep(time.Minute)
 		w.shares(a, b)
+		w.leases(a, b)
 		a.stop()
 		time.Sleep(testLease/3 + 2*time.Second)
 		w.shares(b)
+		w.leases(b)
 		b.stop()
 	})
 }
