@@ -110,6 +110,12 @@ func start(t testing.TB, env []string, args ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startProgram(t, path, env, args...)
+}
+
+// startProgram is start for any program.
+func startProgram(t testing.TB, path string, env []string, args ...string) *child {
+	t.Helper()
 	c := &child{cmd: exec.Command(path, args...), stdout: new(lockedBuffer), stderr: new(lockedBuffer), exited: make(chan struct{})}
 	c.cmd.Env = append([]string{
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_ACCESS_KEY_ID=AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
