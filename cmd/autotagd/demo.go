@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,12 +36,26 @@ const (
 	demoVisibility = 2 * time.Second
 	demoPast       = 30 * time.Second // of work done before the daemon starts
 	demoSettle     = 45 * time.Second // at most, for the last events at the end
+	demoListen     = "127.0.0.1:9464"
 )
 
+// With faults. What waits for a permission is tried again each minute, so the end takes that much longer.
+const (
+	demoDenied  = time.Minute // and then not
+	demoGranted = 2 * time.Minute
+	demoProbe   = 75 * time.Second
+)
+
+// demoOptions are what the flags say.
+type demoOptions struct {
+	duration time.Duration
+	seed     uint64
+	listen   string
+	faults   bool
+}
+
 func newDemo(env environment) *cobra.Command {
-	var duration time.Duration
-	var seed uint64
-	var listen string
+	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the daemon on an AWS inside the process: no credentials, no network",
@@ -50,26 +65,27 @@ resource and its new owner, and at the end (Ctrl-C or --duration) checks itself 
 what really happened.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if duration < 0 {
-				return usageError{fmt.Errorf("--duration: %s is not a positive time", duration)}
+			if o.duration < 0 {
+				return usageError{fmt.Errorf("--duration: %s is not a positive time", o.duration)}
 			}
 			if !cmd.Flags().Changed("seed") {
-				seed = rand.Uint64N(1_000_000)
+				o.seed = rand.Uint64N(1_000_000)
 			}
-			return runDemo(cmd.Context(), env, duration, seed, listen)
+			cfg, err := demoConfig(o.listen)
+			if err != nil {
+				return err
+			}
+			return runDemo(cmd.Context(), env, cfg, o)
 		},
 	}
-	cmd.Flags().DurationVar(&duration, "duration", 0, "end after this long (default: at Ctrl-C)")
-	cmd.Flags().Uint64Var(&seed, "seed", 0, "of the account's work (default: a new one each time)")
-	cmd.Flags().StringVar(&listen, "listen", "", "where the web port is, as :9464 in a container (default: 127.0.0.1:9464, or another port where that is taken)")
+	cmd.Flags().DurationVar(&o.duration, "duration", 0, "end after this long (default: at Ctrl-C)")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "of the account's work (default: a new one each time)")
+	cmd.Flags().StringVar(&o.listen, "listen", "", "where the web port is, as :9464 in a container (default: "+demoListen+", or another port where that is taken)")
+	cmd.Flags().BoolVar(&o.faults, "faults", false, "AWS throttles, fails, loses answers, and denies a permission for a minute of every three")
 	return cmd
 }
 
-func runDemo(ctx context.Context, env environment, duration time.Duration, seed uint64, listen string) (err error) {
-	cfg, err := demoConfig(listen)
-	if err != nil {
-		return err
-	}
+func runDemo(ctx context.Context, env environment, cfg *config.Config, o demoOptions) (err error) {
 	dir, err := os.MkdirTemp("", "autotagd-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -94,7 +110,7 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 	}
 
 	cloud := fakeaws.New(fakeaws.Config{
-		Seed: seed, Regions: []string{"eu-central-1", "us-east-1"}, Visibility: demoVisibility, Consistency: time.Second, ImageTime: 5 * time.Second,
+		Seed: o.seed, Regions: []string{"eu-central-1", "us-east-1"}, Visibility: demoVisibility, Consistency: time.Second, ImageTime: 5 * time.Second,
 	})
 	work := fakeaws.Traffic{Creates: 0.7, Writes: 1.5, Reads: 2}
 	cloud.Past(time.Now().Add(-demoPast), time.Now(), work)
@@ -103,13 +119,13 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 		return err
 	}
 	screen := &screen{out: env.stdout}
-	screen.printf("autotagd demo: the real daemon on an AWS inside this process, with a busy account in it (--seed %d).\n", seed)
+	screen.printf("autotagd demo: the real daemon on an AWS inside this process, with a busy account in it (--seed %d).\n", o.seed)
 	screen.printf("CloudTrail shows events %s late on average here; in life it is two to three minutes.\n", demoVisibility)
 
 	// The account works until ctx or the duration ends; the daemon goes on until what was done is settled.
 	working, stopWork := context.WithCancel(ctx)
-	if duration > 0 {
-		working, stopWork = context.WithTimeout(ctx, duration)
+	if o.duration > 0 {
+		working, stopWork = context.WithTimeout(ctx, o.duration)
 	}
 	defer stopWork()
 	tagging, stopTagging := context.WithCancel(context.WithoutCancel(ctx))
@@ -127,9 +143,14 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 	})
 	group.Go(func() error { return cloud.Live(working, work) })
 	group.Go(func() error { screen.count(working); return nil })
+	patience := demoSettle
+	if o.faults {
+		patience += demoProbe
+		misbehave(working, cloud)
+	}
 	<-working.Done()
 	screen.printf("\nThe account rests. Waiting until its last events are visible and settled ...\n")
-	settle(cloud)
+	settle(cloud, patience)
 	stopTagging()
 	if err := group.Wait(); err != nil {
 		return err
@@ -137,27 +158,46 @@ func runDemo(ctx context.Context, env environment, duration time.Duration, seed 
 	return screen.summary(cloud)
 }
 
-// demoConfig is the default configuration, with its times scaled as the delays are.
-func demoConfig(listen string) (*config.Config, error) {
-	if listen == "" {
-		listen = "127.0.0.1:9464"
-		if l, err := net.Listen("tcp", listen); err != nil {
-			listen = "127.0.0.1:0" // a daemon of this host has it
-		} else if err := l.Close(); err != nil {
-			return nil, fmt.Errorf("demo: %w", err)
+// misbehave makes AWS fail now and then until ctx ends, and then no more.
+func misbehave(ctx context.Context, cloud *fakeaws.AWS) {
+	const action = "tag:TagResources"
+	defer cloud.Heal()
+	cloud.SetFaults("", fakeaws.Faults{Throttle: 0.05, ServerError: 0.03, Reset: 0.01, LostAnswer: 0.01, BadToken: 0.02})
+	for wait := demoDenied; ; wait = demoDenied + demoGranted - wait {
+		if wait == demoDenied {
+			cloud.Deny(action)
+		} else {
+			cloud.Allow(action)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
-	cfg, err := config.Load("demo", []byte(`
+}
+
+// demoConfig is the default configuration, with its times scaled as the delays are. No listen is demoListen or, where a daemon of
+// this host has that, a free port.
+func demoConfig(listen string) (*config.Config, error) {
+	address := cmp.Or(listen, demoListen)
+	switch l, err := net.Listen("tcp", address); {
+	case err == nil:
+		if err := l.Close(); err != nil {
+			return nil, fmt.Errorf("demo: %w", err)
+		}
+	case listen != "":
+		return nil, usageError{fmt.Errorf("--listen: %w; want a free HOST:PORT of this host, as %s", err, demoListen)}
+	default:
+		address = "127.0.0.1:0"
+	}
+	return config.Load("demo", []byte(`
 regions: [eu-central-1]
 poll: {interval: 1s, sweep_interval: 15s, lookback: 20s, start: 1m}
 tagging: {batch_wait: 500ms, consistency_wait: 10s}
 log: {level: error}
-web: {listen: `+strconv.Quote(listen)+`}
+web: {listen: `+strconv.Quote(address)+`}
 `))
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--listen: %w", err)} // nothing else in it is anyone's
-	}
-	return cfg, nil
 }
 
 func demoClients(cloud *fakeaws.AWS, log *zap.Logger) (*awsclient.Clients, error) {
@@ -167,10 +207,9 @@ func demoClients(cloud *fakeaws.AWS, log *zap.Logger) (*awsclient.Clients, error
 	}, awsclient.Options{Version: version, Log: log, HTTP: cloud.HTTPClient()})
 }
 
-// settle waits until every event is visible and the account is as it should be, or for demoSettle: the summary says what
-// is not.
-func settle(cloud *fakeaws.AWS) {
-	for end := time.Now().Add(demoSettle); time.Now().Before(end); time.Sleep(time.Second) {
+// settle waits until every event is visible and the account is as it should be, or for patience: the summary says what is not.
+func settle(cloud *fakeaws.AWS, patience time.Duration) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Second) {
 		hidden := slices.ContainsFunc(cloud.Resources(), func(r fakeaws.Resource) bool { return r.VisibleAt.After(cloud.Now()) })
 		if !hidden && len(cloud.Audit(0)) == 0 {
 			return
