@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,15 +262,28 @@ func TestDashboardNamesOnlyMetricsThatExist(t *testing.T) {
 	})
 }
 
+// setupGrafana installs what test/grafana needs, unless it is there.
+func setupGrafana(t *testing.T) {
+	t.Helper()
+	if err := installGrafana(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var installGrafana = sync.OnceValue(func() error {
+	if out, err := exec.Command("../../test/grafana/setup").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+})
+
 // Grafana ignores what it does not know, so a misspelt key is a panel that silently looks otherwise: test/grafana finds it.
 func TestDashboardFitsGrafanasSchema(t *testing.T) {
 	if os.Getenv("AUTOTAGD_SLOW") == "" {
 		t.Skip("needs Node.js: AUTOTAGD_SLOW=1 runs it, as make check does")
 	}
 	t.Parallel()
-	if out, err := exec.Command("../../test/grafana/setup").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	setupGrafana(t)
 	check := func(file string) (string, error) {
 		out, err := exec.Command("node", "../../test/grafana/check.js", file).CombinedOutput()
 		return string(out), err
