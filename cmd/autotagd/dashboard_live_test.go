@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -27,7 +26,7 @@ func TestDashboardShowsTheTruth(t *testing.T) {
 	if os.Getenv("AUTOTAGD_SLOW") == "" {
 		t.Skip("takes two minutes and needs Prometheus: AUTOTAGD_SLOW=1 runs it, as make check does")
 	}
-	p := startPrometheus(t)
+	p := startPrometheus(t, time.Second)
 	s := newShow(t, p, fakeaws.DefaultRegion, "us-east-1")
 	s.live(dashboardLife, fakeaws.Faults{Throttle: 0.05, ServerError: 0.03, Reset: 0.01, LostAnswer: 0.01, BadToken: 0.03}, "")
 	now := time.Now()
@@ -173,17 +172,10 @@ func sum[K comparable](counts map[K]int) (n int) {
 	return n
 }
 
-// Grafana's variables, with what it puts in their place: allValue where all are chosen, else the chosen ones as a regular expression.
-func (s *show) filled(expr string, to time.Time, account, region string) string {
-	span := int(math.Ceil(to.Sub(s.begun).Seconds()))
-	values := map[string]string{
-		"job": "autotagd", "account": account, "region": region,
-		"__range": fmt.Sprint(span, "s"), "__range_s": fmt.Sprint(span), "__interval": "5s", "__interval_ms": "5000", "__rate_interval": "6s", // one scrape more, and at least four
-	}
-	return variableReference.ReplaceAllStringFunc(expr, func(name string) string { return values[strings.Trim(name, "${}")] })
+// window is all of the show until now.
+func (s *show) window(now time.Time) window {
+	return window{p: s.p, from: s.begun, to: now, step: 5 * time.Second, scrape: time.Second}
 }
-
-var variableReference = regexp.MustCompile(`\$\{\w+\}|\$\w+`)
 
 // everyQueryAnswers asks each query over the time of the show, for all accounts and for one, and at its end.
 func (s *show) everyQueryAnswers() {
@@ -197,10 +189,10 @@ func (s *show) everyQueryAnswers() {
 	for name, c := range chosen {
 		for _, p := range d.queried() {
 			for _, q := range p.Targets {
-				expr := s.filled(q.Expr, now, c[0], c[1])
+				expr := s.window(now).fill(q.Expr, c[0], c[1])
 				answers, err := s.p.at(now, expr)
 				if q.Range && err == nil {
-					answers, err = s.p.over(s.begun, now, 5*time.Second, expr)
+					answers, err = s.window(now).over(expr)
 				}
 				switch {
 				case err != nil:
@@ -212,8 +204,8 @@ func (s *show) everyQueryAnswers() {
 		}
 	}
 	for _, a := range d.Annotations.List {
-		expr := s.filled(a.Target.Expr, now, ".+", ".+")
-		if answers, err := s.p.over(s.begun, now, 5*time.Second, expr); err != nil || len(answers) == 0 {
+		expr := s.window(now).fill(a.Target.Expr, ".+", ".+")
+		if answers, err := s.window(now).over(expr); err != nil || len(answers) == 0 {
 			s.t.Errorf("the annotation of a start: %v %v, want the restart", answers, err)
 		}
 	}
@@ -238,7 +230,7 @@ func (s *show) answer(title string, now time.Time, label string) map[string]floa
 	if i < 0 {
 		s.t.Fatalf("no panel %q", title)
 	}
-	got, err := s.p.at(now, s.filled(d.Panels[i].Targets[0].Expr, now, d.allValue(s.t, "account"), d.allValue(s.t, "region")))
+	got, err := s.p.at(now, s.window(now).fill(d.Panels[i].Targets[0].Expr, d.allValue(s.t, "account"), d.allValue(s.t, "region")))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -273,6 +265,16 @@ func (s *show) totalsAreTrue() {
 		if truth.outcomes[want] == 0 {
 			s.t.Errorf("no resource was %s: the show is too short to prove anything", want)
 		}
+	}
+	// The log could be wrong as the metrics are; what is of a kind that nothing tags, AWS knows too.
+	untaggable := 0
+	for _, r := range s.cloud.Resources() {
+		if r.NoCall && len(r.Owners()) > 0 {
+			untaggable++
+		}
+	}
+	if n := truth.reasons[string(resource.Unsupported)]; n != untaggable {
+		s.t.Errorf("the log has %d resources that nothing tags, AWS made %d", n, untaggable)
 	}
 	s.agree("Resources", s.answer("Resources", now, "outcome"), truth.outcomes)
 	s.agree("Missed, by reason", s.answer("Missed, by reason", now, "reason"), truth.reasons)

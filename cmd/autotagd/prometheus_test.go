@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
-// prometheus is a real one, that scrapes autotagd each second.
+// prometheus is a real one.
 type prometheus struct {
 	t       testing.TB
 	c       *child
@@ -22,8 +24,8 @@ type prometheus struct {
 	addr    string
 }
 
-// startPrometheus skips t where there is no Prometheus, unless one is required.
-func startPrometheus(t testing.TB) *prometheus {
+// startPrometheus begins one that scrapes every so often, and no slower. It skips t where there is none, unless one is required.
+func startPrometheus(t testing.TB, every time.Duration) *prometheus {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -37,7 +39,7 @@ func startPrometheus(t testing.TB) *prometheus {
 	p.scrapes("")
 	config := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(config, []byte(`
-global: {scrape_interval: 1s, scrape_timeout: 1s}
+global: {scrape_interval: `+every.String()+`, scrape_timeout: `+every.String()+`}
 scrape_configs:
   - job_name: autotagd
     file_sd_configs: [{files: [`+p.targets+`], refresh_interval: 1s}]
@@ -102,6 +104,34 @@ func (p *prometheus) over(from, to time.Time, step time.Duration, expr string) (
 }
 
 func stamp(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+
+// window is what Grafana looks at: a time range, in steps.
+type window struct {
+	p            *prometheus
+	from, to     time.Time
+	step, scrape time.Duration // scrape is how often Prometheus scrapes
+}
+
+// at is the expression at the window's end.
+func (w window) at(expr string) ([]series, error) { return w.p.at(w.to, expr) }
+
+// over is the expression over all of the window.
+func (w window) over(expr string) ([]series, error) { return w.p.over(w.from, w.to, w.step, expr) }
+
+var variableReference = regexp.MustCompile(`\$\{\w+\}|\$\w+`)
+
+// fill puts in what Grafana puts in place of its variables: for account and region that is allValue where all are chosen, else the
+// chosen ones as a regular expression.
+func (w window) fill(expr, account, region string) string {
+	span := int(math.Ceil(w.to.Sub(w.from).Seconds()))
+	values := map[string]string{
+		"job": "autotagd", "account": account, "region": region,
+		"__range": fmt.Sprint(span, "s"), "__range_s": fmt.Sprint(span),
+		"__interval": fmt.Sprint(w.step.Seconds(), "s"), "__interval_ms": fmt.Sprint(w.step.Milliseconds()),
+		"__rate_interval": fmt.Sprint(max(w.step+w.scrape, 4*w.scrape).Seconds(), "s"),
+	}
+	return variableReference.ReplaceAllStringFunc(expr, func(name string) string { return values[strings.Trim(name, "${}")] })
+}
 
 func (p *prometheus) ask(what string, args url.Values) ([]series, error) {
 	answer, err := http.PostForm("http://"+p.addr+"/api/v1/"+what, args)

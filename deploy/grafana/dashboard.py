@@ -33,12 +33,10 @@ def counted(metric, labels, by=""):
     series = f"{metric}{{{labels}}}"
     return f"""sum by ({by}) (
   increase({series}[$__range])
-  + (
-    # what a new series of a new process had when it was first scraped, which increase() leaves out
-    (min_over_time({series}[$__range]) unless {series} offset $__range)
-      and on (job, instance) (max_over_time(process_start_time_seconds{{{JOB}}}[$__range]) > time() - $__range_s)
-    or 0 * increase({series}[$__range])
-  )
+    # and what a new series of a new process had when it was first scraped
+    + ((min_over_time({series}[$__range]) unless {series} offset $__range)
+      and on (job, instance) max_over_time(process_start_time_seconds{{{JOB}}}[$__range]) > time() - $__range_s)
+  or increase({series}[$__range])
 )""".replace("sum by () ", "sum")
 
 
@@ -160,14 +158,14 @@ def fast():
 def behind():
     return [
         lines("Watermark lag",
-              "How far the Watermark is back: head scans have settled all that they read up to there. The usual is the age that head scans reach back to, minutes. "
-              "More than ten is behind. The ten worst.",
+              "How far the Watermark is back: up to there, all that head scans read is settled. The usual is minutes: they reach back as far as events are late. "
+              "At the line, 15 minutes, AutotagdWatermarkBehind warns. The ten worst.",
               [query(worst(lag("watermark")), PER_SCOPE)], 8, 8, unit="s", limit=True, thresholds=steps("transparent", (900, RED))),
         lines("Floor lag",
               "How far the Floor is back: everything before it was read when nothing could become visible there any more, and is settled or in the backlog. "
-              "The usual is lookback and sweep_interval, 35 minutes, and up to an hour more where a Scope is read by names. At three hours final passes take the "
-              "whole rate. The ten worst.",
-              [query(worst(lag("floor")), PER_SCOPE)], 8, 8, unit="s", limit=True, thresholds=steps("transparent", (10800, RED))),
+              "The usual is lookback and sweep_interval, 35 minutes, and up to an hour more where a Scope is read by names. From three hours on final passes take the "
+              "whole rate; at the line, four hours, AutotagdFloorBehind warns. The ten worst.",
+              [query(worst(lag("floor")), PER_SCOPE)], 8, 8, unit="s", limit=True, thresholds=steps("transparent", (14400, RED))),
         lines("Deferred",
               "Resources that wait to be tried again: most often for a permission that is not granted. The ten accounts and Regions with most.",
               [query(worst(f"sum by (account_id, region) (autotagd_resources_deferred{{{SCOPE}}})"), PER_SCOPE)], 8, 8, unit="short", decimals=0),
@@ -208,7 +206,7 @@ def behind():
               overrides=[
                   override("account", unit="string"),
                   override("Watermark lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (600, ORANGE), (900, RED))),
-                  override("Floor lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (10800, RED))),
+                  override("Floor lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (10800, ORANGE), (14400, RED))),
                   override("deferred", unit="short", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("saturated", unit="bool_yes_no", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("holders", unit="short", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps(RED, (1, "text"), (2, RED))),
