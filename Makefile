@@ -133,6 +133,10 @@ load: ## busy Scopes: hours in virtual time, a million names, then the binary at
 soak: ## the binary at twenty times the demo's load with faults, for SOAKTIME (15m): fails where memory or goroutines grow
 	AUTOTAGD_SOAK=$(SOAKTIME) $(GO) test -run='^TestSoak$$' -count=1 -timeout=6h ./cmd/autotagd -v
 
+.PHONY: dashboard-picture
+dashboard-picture: needs-prometheus needs-chromium ## docs/dashboard.png: the dashboard's figures of ten minutes of the demo, drawn without Grafana
+	AUTOTAGD_PICTURE=10m AUTOTAGD_REQUIRE_PROMETHEUS=1 $(GO) test -run='^TestDashboardPicture$$' -count=1 -timeout=30m ./cmd/autotagd
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@git grep -h -o --untracked '^func Fuzz[A-Za-z0-9]*' -- '*_test.go' >/dev/null || { echo 'no fuzz target' >&2; exit 1; }
@@ -191,4 +195,4 @@ needs-race:
 
 .PHONY: clean
 clean: ## what the build made; not Go's cache
-	rm -rf bin test/moto/.venv test/dynalite/node_modules
+	rm -rf bin test/moto/.venv test/dynalite/node_modules test/grafana/node_modules

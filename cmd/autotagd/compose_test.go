@@ -66,7 +66,7 @@ func TestComposeFile(t *testing.T) {
 	var provider struct {
 		Providers []struct{ Options struct{ Path string } }
 	}
-	readYAML(t, filepath.Join(mounted["/etc/grafana/provisioning"], "dashboards", "autotagd.yaml"), &provider)
+	readYAML(t, filepath.Join(mounted["/etc/grafana/provisioning/dashboards"], "autotagd.yaml"), &provider)
 	if len(provider.Providers) != 1 || provider.Providers[0].Options.Path != filepath.Dir(home) {
 		t.Errorf("Grafana reads dashboards of %+v, and %s is mounted", provider, home)
 	}
