@@ -117,8 +117,9 @@ func TestStackAtMoto(t *testing.T) {
 		more       []string // of sid ListOrganization, which not every such configuration needs
 	}{
 		{name: "one account"},
-		{name: "one account, every Region", parameters: map[string]string{
-			"Name": "tagger", "Regions": "all", "Configuration": "tags: {Owner: \"${owner.name}\", PrincipalId: \"${identity.principal_id}\"}\nweb: {listen: \":9464\"}\n",
+		{name: "one account, every Region, tags of one's own", parameters: map[string]string{
+			"Name": "tagger", "Regions": "all", "TagKeys": "CreatedBy,Department",
+			"Configuration": "tags: {CreatedBy: \"${owner.name}\", Department: \"${owner.kind}\"}\nweb: {listen: \":9464\"}\n",
 		}},
 		{name: "an organization", parameters: map[string]string{
 			"Name": "org", "Regions": "all", "OrganizationRole": "autotagd-member", "ExcludedAccounts": "999988887777,ou-ab12-12345678",

@@ -129,6 +129,12 @@ func withPolicies(t *testing.T, template string, policies []daemon.Policy) strin
 	var resources strings.Builder
 	for i, p := range policies {
 		resources.WriteString(policyResource(fmt.Sprintf("Policy%d", i+1), p))
+		for _, s := range p.Statement {
+			keys := strings.Join(s.Condition["ForAllValues:StringEquals"]["aws:TagKeys"], ",")
+			if keys != "" && !strings.Contains(template, "  TagKeys:\n    Type: CommaDelimitedList\n    Default: "+keys+"\n") {
+				t.Fatalf("the template has no parameter TagKeys whose default is %s", keys)
+			}
+		}
 	}
 	return m[1] + resources.String() + m[2]
 }
@@ -144,7 +150,11 @@ func policyResource(name string, p daemon.Policy) string {
 		fmt.Fprintf(&b, "            Action: %s\n            Resource: %s\n", flow(s.Action), flow(s.Resource))
 		for operator, keys := range s.Condition {
 			for key, values := range keys {
-				fmt.Fprintf(&b, "            Condition: {%q: {%q: %s}}\n", operator, key, flow(values))
+				list := flow(values)
+				if key == "aws:TagKeys" {
+					list = "!Ref TagKeys" // those of the default configuration are the parameter's default
+				}
+				fmt.Fprintf(&b, "            Condition: {%q: {%q: %s}}\n", operator, key, list)
 			}
 		}
 	}

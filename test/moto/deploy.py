@@ -65,6 +65,10 @@ def stack(client, made, template, parameters):
     if "AWS::EC2::VPC::Id" in body:  # what the stack finds there
         vpc, subnet = network(client)
         parameters |= {"VpcId": vpc, "SubnetIds": subnet}
+    # moto takes a default that is a list for text.
+    for p in cloudformation.get_template_summary(TemplateBody=body)["Parameters"]:
+        if p["ParameterType"] == "CommaDelimitedList":
+            parameters.setdefault(p["ParameterKey"], p["DefaultValue"])
     name = f"stack-{uuid.uuid4()}"
     cloudformation.create_stack(
         StackName=name,
