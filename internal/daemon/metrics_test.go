@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
+	"github.com/autotagd/autotagd/pkg/checkpoint"
 	"github.com/autotagd/autotagd/pkg/event"
 	"github.com/autotagd/autotagd/pkg/resource"
 )
@@ -68,6 +70,46 @@ func TestMetrics(t *testing.T) {
 		}
 		r.stop()
 	})
+}
+
+// A Scope that can't be begun shows as one that nobody holds: there is no other sign of it in the metrics.
+func TestMetricsOfAScopeThatCannotBeBegun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, `{global_region: off, regions: [us-east-1, eu-west-1], accounts: [{role_arn: "`+roleIn(fakeaws.DefaultAccount)+`"}]}`, fakeaws.Config{
+			Regions: []string{"us-east-1", "eu-west-1"}, Roles: []fakeaws.Role{{ARN: roleIn(fakeaws.DefaultAccount)}},
+		})
+		damaged := &unloadable{Store: checkpoint.NewMemory(), scope: event.Scope{AccountID: fakeaws.DefaultAccount, Region: "eu-west-1"}}
+		damaged.fails.Store(true)
+		r := w.start(func(o *Options) { o.Store = damaged })
+		held := func(region, value string) {
+			t.Helper()
+			if want := `autotagd_lease_held{account_id="` + fakeaws.DefaultAccount + `",region="` + region + `"} ` + value; !strings.Contains(gather(t, r), want+"\n") {
+				t.Errorf("no %s", want)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		held("us-east-1", "1")
+		held("eu-west-1", "0")
+		damaged.fails.Store(false)
+		time.Sleep(2 * time.Minute)
+		held("eu-west-1", "1")
+		r.stop()
+	})
+}
+
+// unloadable is a Store that can't load one Scope.
+type unloadable struct {
+	checkpoint.Store
+	scope event.Scope
+	fails atomic.Bool
+}
+
+func (f *unloadable) Load(ctx context.Context, s event.Scope) (checkpoint.Loaded, error) {
+	if s == f.scope && f.fails.Load() {
+		return checkpoint.Loaded{}, &checkpoint.DamagedError{}
+	}
+	return f.Store.Load(ctx, s)
 }
 
 // gather is /metrics as text.
