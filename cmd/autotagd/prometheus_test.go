@@ -24,8 +24,9 @@ type prometheus struct {
 	addr    string
 }
 
-// startPrometheus begins one that scrapes every so often, and no slower. It skips t where there is none, unless one is required.
-func startPrometheus(t testing.TB, every time.Duration) *prometheus {
+// startPrometheus begins one that scrapes every so often, and no slower, and works out what is in files of rules as often. It skips t
+// where there is none, unless one is required.
+func startPrometheus(t testing.TB, every time.Duration, rules ...string) *prometheus {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -39,7 +40,8 @@ func startPrometheus(t testing.TB, every time.Duration) *prometheus {
 	p.scrapes("")
 	config := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(config, []byte(`
-global: {scrape_interval: `+every.String()+`, scrape_timeout: `+every.String()+`}
+global: {scrape_interval: `+every.String()+`, scrape_timeout: `+every.String()+`, evaluation_interval: `+every.String()+`}
+rule_files: [`+strings.Join(rules, ", ")+`]
 scrape_configs:
   - job_name: autotagd
     file_sd_configs: [{files: [`+p.targets+`], refresh_interval: 1s}]

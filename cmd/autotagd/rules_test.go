@@ -354,10 +354,6 @@ func TestRulesInPrometheus(t *testing.T) {
 		t.Skip("takes half a minute and needs Prometheus: AUTOTAGD_REQUIRE_PROMETHEUS=1 runs it, as make check does")
 	}
 	t.Parallel()
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Fatal("there is no prometheus: on Debian, apt-get install prometheus")
-	}
 	w := newWorkload(t, fakeaws.Config{Seed: 4, Regions: []string{"eu-central-1", "us-east-1"}, Visibility: demoVisibility, Consistency: time.Second, ImageTime: 5 * time.Second},
 		"poll: {interval: 1s, sweep_interval: 15s, lookback: 20s, start: 1m}, tagging: {batch_wait: 500ms, consistency_wait: 10s}")
 	w.begin(fakeaws.Traffic{Creates: 0.7, Writes: 1.5, Reads: 2})
@@ -368,7 +364,6 @@ func TestRulesInPrometheus(t *testing.T) {
 		return r.outcomes["tagged"] > 0 && r.least(t, "autotagd_checkpoint_floor_timestamp_seconds") > 0
 	})
 
-	dir := t.TempDir()
 	text, err := os.ReadFile(filepath.Join(rulesDir, "rules.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -377,39 +372,26 @@ func TestRulesInPrometheus(t *testing.T) {
 	if strings.Count(string(text), slow) != 1 {
 		t.Fatalf("want one group with %q, to hurry it", slow)
 	}
-	writeTo := func(name, content string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
+	hurried := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(hurried, []byte(strings.Replace(string(text), slow, "interval: 1s\n", 1)), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	writeTo("rules.yaml", strings.Replace(string(text), slow, "interval: 1s\n", 1))
-	config := writeTo("prometheus.yml", `
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
-rule_files: [rules.yaml]
-scrape_configs: [{job_name: autotagd, static_configs: [{targets: ["`+w.addr+`"]}]}]
-`)
-	p := startProgram(t, program, nil, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0", "--log.format=json")
+	p := startPrometheus(t, time.Second, hurried)
+	p.scrapes(w.addr)
 	// With the first samples a rate may be none, and a condition hold for a moment.
 	var wrong []string
 	last := time.Now() // when something was wrong
-	eventually(t, 3*time.Minute, func() string { return strings.Join(wrong, "\n") + "\n" + w.c.tail() + "\n" + p.tail() }, func() bool {
-		if now := activeRules(t, p.logged("Listening on", "address")); len(now) > 0 {
+	eventually(t, 3*time.Minute, func() string { return strings.Join(wrong, "\n") + "\n" + w.c.tail() + "\n" + p.c.tail() }, func() bool {
+		if now := p.activeRules(); len(now) > 0 {
 			wrong, last = now, time.Now()
 		}
 		return time.Since(last) > 20*time.Second
 	})
 }
 
-// activeRules says which rules Prometheus has not worked out, and which alerts fire or are about to.
-func activeRules(t *testing.T, addr string) []string {
-	t.Helper()
-	if addr == "" {
-		return []string{"Prometheus does not listen"}
-	}
-	resp, err := http.Get("http://" + addr + "/api/v1/rules")
+// activeRules says which rules p has not worked out, and which alerts fire or are about to.
+func (p *prometheus) activeRules() []string {
+	resp, err := http.Get("http://" + p.addr + "/api/v1/rules")
 	if err != nil {
 		return []string{err.Error()}
 	}
