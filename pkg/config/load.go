@@ -39,9 +39,11 @@ func Load(name string, data []byte) (*Config, error) {
 	return &c, d.errs.orNil()
 }
 
-// YAML writes the effective configuration, defaults included. Load reads it back to an equal Config.
+// YAML writes the effective configuration, defaults included, with a comment at each key. Load reads it back to an equal Config.
 func (c *Config) YAML() ([]byte, error) {
-	out, err := yaml.Dump(schema(c).encode(), yaml.WithLineWidth(-1))
+	root := schema(c).encode()
+	comment(root, "")
+	out, err := yaml.Dump(root, yaml.WithLineWidth(-1))
 	if err != nil {
 		return nil, fmt.Errorf("write the configuration as YAML: %w", err)
 	}

@@ -197,11 +197,16 @@ func (a account) encode() *yaml.Node {
 	return all[:2].encode()
 }
 
+func (account) kind() string { return "mapping" }
+
 // checkpoint is one of two.
 type checkpoint struct{ p *Checkpoint }
 
+// table is the table of a configuration that says nothing of it but that there is one.
+func (checkpoint) table() *DynamoDB { return &DynamoDB{Table: "autotagd", Lease: 30 * time.Second} }
+
 func (c checkpoint) section() section {
-	table := &DynamoDB{Table: "autotagd", Lease: 30 * time.Second}
+	table := c.table()
 	if c.p.DynamoDB != nil {
 		table = c.p.DynamoDB
 	}
@@ -222,6 +227,8 @@ func (c checkpoint) decode(d *decoder, n *yaml.Node, key string) {
 }
 
 func (c checkpoint) paths(key string) []string { return c.section().paths(key) }
+
+func (checkpoint) kind() string { return "mapping with `file` or `dynamodb`" }
 
 func (c checkpoint) encode() *yaml.Node {
 	if c.p.DynamoDB != nil {

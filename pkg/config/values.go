@@ -21,6 +21,8 @@ type value interface {
 	decode(d *decoder, n *yaml.Node, key string)
 	// encode returns the field in YAML, or nil where it is better left out.
 	encode() *yaml.Node
+	// kind says for people what the value may be.
+	kind() string
 }
 
 // section is a mapping with known keys.
@@ -42,6 +44,8 @@ func (s section) encode() *yaml.Node {
 	}
 	return out
 }
+
+func (section) kind() string { return "mapping" }
 
 // names returns the section's own keys.
 func (s section) names() []string {
@@ -88,6 +92,8 @@ func (o optional[T]) encode() *yaml.Node {
 	return o.section.encode()
 }
 
+func (o optional[T]) keys() section { return o.section }
+
 // list is a sequence of values of one kind.
 type list[T any] struct {
 	p    *[]T
@@ -123,6 +129,14 @@ func (l list[T]) encode() *yaml.Node {
 	return out
 }
 
+// zero is an item of the list that nothing was said of.
+func (l list[T]) zero() value { return l.item(new(T)) }
+
+func (l list[T]) kind() string { return "list of " + plural(l.zero().kind()) }
+
+// plural is of a kind; every one that lists have makes it with an s.
+func plural(kind string) string { return kind + "s" }
+
 // text is any scalar, as it is written.
 type text struct {
 	p     *string
@@ -144,6 +158,8 @@ func (t text) decode(d *decoder, n *yaml.Node, key string) {
 }
 
 func (t text) encode() *yaml.Node { return textNode(*t.p) }
+
+func (text) kind() string { return "text" }
 
 // choice is one of a few words.
 type choice[T ~string] struct {
@@ -169,6 +185,14 @@ func (c choice[T]) decode(d *decoder, n *yaml.Node, key string) {
 }
 
 func (c choice[T]) encode() *yaml.Node { return textNode(string(*c.p)) }
+
+func (c choice[T]) kind() string {
+	words := make([]string, len(c.words))
+	for i, w := range c.words {
+		words[i] = "`" + string(w) + "`"
+	}
+	return oneOf(words)
+}
 
 func serviceOwned(c *Config) value {
 	return choice[rules.ServiceOwned]{&c.ServiceOwned, []rules.ServiceOwned{rules.SkipServiceOwned, rules.TagServiceOwned}}
@@ -205,6 +229,13 @@ func (t duration) decode(d *decoder, n *yaml.Node, key string) {
 
 func (t duration) encode() *yaml.Node { return textNode(model.Duration(*t.p).String()) }
 
+func (t duration) kind() string {
+	if t.max > 0 {
+		return "duration, at most " + model.Duration(t.max).String()
+	}
+	return "duration"
+}
+
 // number is a number above 0, at most max.
 type number struct {
 	p   *float64
@@ -232,6 +263,8 @@ func (f number) decode(d *decoder, n *yaml.Node, key string) {
 func (f number) encode() *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: formatNumber(*f.p)}
 }
+
+func (f number) kind() string { return "number above 0, at most " + formatNumber(f.max) }
 
 func formatNumber(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
@@ -263,6 +296,8 @@ func (c count) encode() *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.Itoa(*c.p)}
 }
 
+func (c count) kind() string { return fmt.Sprintf("whole number from 1 to %d", c.max) }
+
 // flag is true or false.
 type flag struct{ p *bool }
 
@@ -282,6 +317,8 @@ func (f flag) decode(d *decoder, n *yaml.Node, key string) {
 func (f flag) encode() *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatBool(*f.p)}
 }
+
+func (flag) kind() string { return "`true` or `false`" }
 
 // tags is a mapping of tag keys to values with expressions. What is in them is for rules to check.
 type tags struct{ p *[]rules.Tag }
@@ -306,6 +343,8 @@ func (t tags) encode() *yaml.Node {
 	}
 	return out
 }
+
+func (tags) kind() string { return "mapping of tag keys to text with expressions" }
 
 // existingTags is one policy, or one by tag key.
 type existingTags struct{ p *ExistingTags }
@@ -337,6 +376,10 @@ func (e existingTags) encode() *yaml.Node {
 		out.Content = append(out.Content, textNode(key), textNode(string(e.p.ByKey[key])))
 	}
 	return out
+}
+
+func (existingTags) kind() string {
+	return "`keep`, `overwrite`, or a mapping of tag keys to one of the two"
 }
 
 // textNode is s, quoted where YAML would take it for something else.

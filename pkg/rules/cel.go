@@ -27,46 +27,59 @@ const (
 
 // variable is one name that expressions can use. Each leaf is a variable of its own, so that CEL reports a misspelt member at load.
 type variable struct {
-	name string
-	kind *cel.Type
-	get  func(*Input) any // a string, a time.Time, or a map[string]string
+	name  string
+	about string // for the reference, in Markdown
+	kind  *cel.Type
+	get   func(*Input) any // a string, a time.Time, or a map[string]string
 }
 
-func text(name string, get func(*Input) string) variable {
-	return variable{name, cel.StringType, func(in *Input) any { return get(in) }}
+func text(name, about string, get func(*Input) string) variable {
+	return variable{name, about, cel.StringType, func(in *Input) any { return get(in) }}
 }
 
 func variableTable() []variable {
 	words := cel.MapType(cel.StringType, cel.StringType)
 	return []variable{
-		text("owner.name", func(in *Input) string { return in.Owner.Name }),
-		text("owner.kind", func(in *Input) string { return string(in.Owner.Kind) }),
-		{"owner.attributes", words, func(in *Input) any { return in.Owner.Attributes }},
-		text("identity.type", func(in *Input) string { return in.Identity.Type }),
-		text("identity.principal_id", func(in *Input) string { return in.Identity.PrincipalID }),
-		text("identity.arn", func(in *Input) string { return in.Identity.ARN }),
-		text("identity.account_id", func(in *Input) string { return in.Identity.AccountID }),
-		text("identity.user_name", func(in *Input) string { return in.Identity.UserName }),
-		text("identity.role_name", func(in *Input) string { return in.Identity.RoleName }),
-		text("identity.session_name", func(in *Input) string { return in.Identity.SessionName }),
-		text("identity.source_identity", func(in *Input) string { return in.Identity.SourceIdentity }),
-		text("identity.invoked_by", func(in *Input) string { return in.Identity.InvokedBy }),
-		text("event.id", func(in *Input) string { return in.Record.EventID }),
-		text("event.source", func(in *Input) string { return in.Record.EventSource }),
-		text("event.name", func(in *Input) string { return in.Record.EventName }),
-		{"event.time", cel.TimestampType, func(in *Input) any { return in.Record.EventTime }},
-		text("event.region", func(in *Input) string { return in.Record.AWSRegion }),
-		text("event.account_id", func(in *Input) string { return in.Record.RecipientAccountID }),
-		text("event.source_ip", func(in *Input) string { return in.Record.SourceIPAddress }),
-		text("event.user_agent", func(in *Input) string { return in.Record.UserAgent }),
-		text("resource.arn", func(in *Input) string { return in.Resource.ARN }),
-		text("resource.id", func(in *Input) string { return in.Resource.ID }),
-		text("resource.type", func(in *Input) string { return in.Resource.Type }),
-		text("resource.service", func(in *Input) string { return in.Resource.Service }),
-		text("resource.region", func(in *Input) string { return in.Resource.Scope.Region }),
-		text("resource.account_id", func(in *Input) string { return in.Resource.Scope.AccountID }),
-		{"resource.tags", words, func(in *Input) any { return in.Resource.Tags }},
+		text("owner.name", "Whom to credit, as in `Owner`: `maria.lopez@example.com`, or a role's name.", func(in *Input) string { return in.Owner.Name }),
+		text("owner.kind", "`person`, `workload`, `service` or `none`.", func(in *Input) string { return string(in.Owner.Kind) }),
+		{"owner.attributes", "The other columns of the owner's row in the directory: `owner.attributes.department`.", words, func(in *Input) any { return in.Owner.Attributes }},
+		text("identity.type", "`userIdentity.type`: `IAMUser`, `AssumedRole`, `Root`, ...", func(in *Input) string { return in.Identity.Type }),
+		text("identity.principal_id", "`userIdentity.principalId`, whole: `AROAEXAMPLE:maria.lopez@example.com`.", func(in *Input) string { return in.Identity.PrincipalID }),
+		text("identity.arn", "`userIdentity.arn`, of the session for an assumed role.", func(in *Input) string { return in.Identity.ARN }),
+		text("identity.account_id", "The account of the caller.", func(in *Input) string { return in.Identity.AccountID }),
+		text("identity.user_name", "`userIdentity.userName`, of IAM users and federated ones.", func(in *Input) string { return in.Identity.UserName }),
+		text("identity.role_name", "The role that was assumed, without its path.", func(in *Input) string { return in.Identity.RoleName }),
+		text("identity.session_name", "The role session's name.", func(in *Input) string { return in.Identity.SessionName }),
+		text("identity.source_identity", "`sourceIdentity`, which survives role chaining.", func(in *Input) string { return in.Identity.SourceIdentity }),
+		text("identity.invoked_by", "The service that called for somebody: `cloudformation.amazonaws.com`.", func(in *Input) string { return in.Identity.InvokedBy }),
+		text("event.id", "`eventID`.", func(in *Input) string { return in.Record.EventID }),
+		text("event.source", "The service: `ec2.amazonaws.com`.", func(in *Input) string { return in.Record.EventSource }),
+		text("event.name", "The call: `RunInstances`.", func(in *Input) string { return in.Record.EventName }),
+		{"event.time", "When it was called.", cel.TimestampType, func(in *Input) any { return in.Record.EventTime }},
+		text("event.region", "The Region that recorded it.", func(in *Input) string { return in.Record.AWSRegion }),
+		text("event.account_id", "The account that recorded it.", func(in *Input) string { return in.Record.RecipientAccountID }),
+		text("event.source_ip", "`sourceIPAddress`; a service's name where one called.", func(in *Input) string { return in.Record.SourceIPAddress }),
+		text("event.user_agent", "`userAgent`, at most 2,048 bytes of it.", func(in *Input) string { return in.Record.UserAgent }),
+		text("resource.arn", "Its ARN.", func(in *Input) string { return in.Resource.ARN }),
+		text("resource.id", "Its id or name: `i-0123456789abcdef0`.", func(in *Input) string { return in.Resource.ID }),
+		text("resource.type", "Its kind, as `autotagd catalog` shows it: `AWS::EC2::Instance`.", func(in *Input) string { return in.Resource.Type }),
+		text("resource.service", "The service's short name: `ec2`.", func(in *Input) string { return in.Resource.Service }),
+		text("resource.region", "The Region where it is.", func(in *Input) string { return in.Resource.Scope.Region }),
+		text("resource.account_id", "The account where it is.", func(in *Input) string { return in.Resource.Scope.AccountID }),
+		{"resource.tags", "The tags that it was given at its creation.", words, func(in *Input) any { return in.Resource.Tags }},
 	}
+}
+
+// Variable is a name that expressions can use, for the reference.
+type Variable struct{ Name, Type, About string }
+
+// Variables returns every name that expressions can use, in order.
+func Variables() []Variable {
+	var all []Variable
+	for _, v := range variableTable() {
+		all = append(all, Variable{v.name, typeName(v.kind), v.about})
+	}
+	return all
 }
 
 // variables resolves names for one evaluation.
