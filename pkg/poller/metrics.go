@@ -41,7 +41,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, append([]string{"outcome"}, scope...)),
 		pages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "autotagd_lookup_pages_total",
-			Help: "Pages of LookupEvents, by the loop they were read for and the lookup attribute.",
+			Help: "Pages of LookupEvents, by what they were read for, and whether by all writes or by an event name.",
 		}, append([]string{"scan", "by"}, scope...)),
 		saturated: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "autotagd_lookup_saturated",
