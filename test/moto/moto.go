@@ -94,6 +94,23 @@ func installed() (string, error) {
 	return server, nil
 }
 
+// Tool returns the path of another program of moto's virtual environment: "aws" is the AWS CLI. t is skipped, or fails, as by Start.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	server, err := installed()
+	if err == nil {
+		server = filepath.Join(filepath.Dir(server), name)
+		_, err = os.Stat(server)
+	}
+	if err != nil {
+		if os.Getenv("AUTOTAGD_REQUIRE_MOTO") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return server
+}
+
 // follow copies what the server writes to log, and gives the address that it names to url.
 func follow(out io.Reader, log *strings.Builder, url chan<- string) {
 	lines := bufio.NewScanner(out)
