@@ -166,6 +166,15 @@ $(TOOLS)/%: tools/go.mod tools/go.sum
 needs-moto:
 	@test/moto/setup >/dev/null
 
+# The commands of the documents need it.
+slow: needs-jq
+
+.PHONY: needs-jq
+needs-jq:
+	@command -v jq >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends jq </dev/null; } || { \
+	  echo 'jq is needed, for the commands of the documents; on Debian: apt-get install jq' >&2; exit 1; }
+
 .PHONY: needs-dynalite
 needs-dynalite:
 	@test/dynalite/setup
