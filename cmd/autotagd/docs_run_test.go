@@ -239,6 +239,9 @@ func (r *reader) do(steps []step) {
 			run = r.untilTagged
 		}
 		code, output := run(typed)
+		if testing.Verbose() { // to copy into a document
+			r.t.Logf("$ %s\n%s", typed, strings.Join(output, "\n"))
+		}
 		problem := compare(s.shown, output)
 		if code != 0 && len(s.shown) == 0 {
 			problem = fmt.Sprintf("exit code %d", code)
@@ -258,7 +261,7 @@ func (r *reader) shell(typed string) (int, []string) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), commandTime)
 	defer cancel()
 	state := filepath.Join(r.dir, ".environment")
-	cmd := exec.CommandContext(ctx, "bash", "-c", typed+"\ncode=$?; env -0 >"+state+"; exit $code")
+	cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", typed+"\ncode=$?; env -0 >"+state+"; exit $code")
 	cmd.Dir, cmd.Env, cmd.WaitDelay = r.dir, r.env, time.Second
 	output, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {

@@ -224,7 +224,7 @@ func (a *AWS) parse(req *http.Request) (*call, *answer) {
 	c.keyID, c.service = parts[0], parts[3]
 	c.scope = event.Scope{AccountID: a.accountOf(c.keyID), Region: parts[2]}
 	if target := req.Header.Get("X-Amz-Target"); target != "" {
-		_, c.op, _ = strings.Cut(target, ".")
+		c.op = target[strings.LastIndexByte(target, '.')+1:] // CloudTrail's prefix has dots in it, as botocore writes it
 	} else if c.service == "apigateway" {
 		c.op = map[string]string{http.MethodPut: "TagResource", http.MethodGet: "GetTags"}[req.Method]
 		c.resource = strings.TrimPrefix(req.URL.Path, "/tags/")
