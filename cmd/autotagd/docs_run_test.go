@@ -70,18 +70,29 @@ func commandsOf(t *testing.T, b block) []step {
 	return all
 }
 
-// An exception is a kind of command that is not run as it stands.
-type exception struct {
-	doc     string // "" is all of them
-	command string // a regular expression of the whole command
-	instead string // what is run instead; "" is nothing
-	why     string
-}
+// harmless are the programs that the tests run: they stay in the directory that they are run in, and in the fakes. A command with
+// another one has to be an exception, so that no test kills, installs or starts anything on the machine of whoever runs it.
+var harmless = []string{"autotagd", "aws", "basename", "bin/autotagd", "cat", "cp", "diff", "echo", "env", "export", "grep", "head", "jq", "ls", "mkdir", "printf", "sed", "sort", "tail", "tr", "uniq", "wc"}
 
-// exceptions has every command that the tests do not run as it stands. One that is in no document any more is an error.
-var exceptions = []exception{
-	{"", `make demo`, "autotagd demo --seed 4 --duration 5s", "it goes on until Ctrl-C, and begins with a seed of its own"},
-	{"", `make build`, "", "the tests have built it, with the same flags but for the version"},
+var (
+	inert    = regexp.MustCompile(`'[^']*'|\d?>&\d|\\\n`) // what can't begin a command
+	commands = regexp.MustCompile(`(?:^|[|;&({\n]|\$\()\s*(?:(?:do|then|else|!)\s+)*(?:\w+=(?:"[^"]*"|[^\s"()]*)\s+)*([^\s"'()=;|&]+)(=?)`)
+)
+
+// harmful returns the programs in what is typed that are not harmless.
+func harmful(typed string) []string {
+	typed = inert.ReplaceAllString(typed, " ")
+	var all []string
+	for _, m := range commands.FindAllStringSubmatch(typed, -1) {
+		word := m[1]
+		if m[2] == "=" || slices.Contains([]string{"for", "do", "done", "if", "then", "else", "fi", "{", "}"}, word) || strings.HasPrefix(word, "#") || strings.HasPrefix(word, ">") {
+			continue
+		}
+		if !slices.Contains(harmless, word) {
+			all = append(all, word)
+		}
+	}
+	return all
 }
 
 // forever matches commands that go on until they are told to stop. They are, once they have tagged something.
@@ -97,23 +108,6 @@ func placeholders(typed string, known map[string]string) string {
 		typed = regexp.MustCompile(`\b`+name+`\b`).ReplaceAllLiteralString(typed, value)
 	}
 	return typed
-}
-
-// Every exception is still needed.
-func TestNoExceptionIsStale(t *testing.T) {
-	var all []step
-	for _, d := range documents(t) {
-		all = append(all, stepsOf(t, d)...)
-	}
-	for _, e := range exceptions {
-		if !slices.ContainsFunc(all, e.is) {
-			t.Errorf("no document has %s (%s) any more: take it out of the list", e.command, e.why)
-		}
-	}
-}
-
-func (e exception) is(s step) bool {
-	return s.typed != "" && (e.doc == "" || e.doc == s.doc) && regexp.MustCompile(`^(?s:`+e.command+`)$`).MatchString(s.typed)
 }
 
 // What the documents tell a reader to type works, and gives what they show. Each document is done from its beginning to its end, in
@@ -179,11 +173,12 @@ func newReader(t *testing.T, doc string, steps []step) *reader {
 		t.Fatal(err)
 	}
 	r := &reader{t: t, dir: t.TempDir()}
+	copyFiles(t, absolute(t, "../../deploy"), filepath.Join(r.dir, "deploy"))
 	copyFiles(t, absolute(t, "testdata/docs/common"), r.dir)
 	copyFiles(t, absolute(t, filepath.Join("testdata/docs", strings.TrimSuffix(filepath.Base(doc), ".md"))), r.dir)
 	newAuthority(t).issue(r.dir, 1)
 
-	cloud := fakeaws.New(fakeaws.Config{Seed: 1, Visibility: -1, Regions: []string{"eu-central-1", "us-east-1"}, TableTime: time.Second})
+	cloud := fakeaws.New(fakeaws.Config{Seed: 1, Visibility: -1, Regions: []string{"eu-central-1", "eu-west-1", "us-east-1"}, TableTime: time.Second})
 	r.known = map[string]string{"EVENT_ID": cloud.Create(cloud.Scope(), "RunInstances", fakeaws.SSO("maria.lopez@example.com", "Dev")).EventID}
 
 	fake := serve(t, cloud)
@@ -193,10 +188,10 @@ func newReader(t *testing.T, doc string, steps []step) *reader {
 	usesAWS := slices.ContainsFunc(steps, func(s step) bool { return strings.Contains(s.typed, "aws ") })
 	if usesAWS {
 		r.script(filepath.Join(bin, "aws"), `[[ $1 == cloudtrail ]] || export AWS_ENDPOINT_URL=`+moto.Start(t)+`
-exec `+moto.Tool(t, "aws")+` "$@"`)
+exec `+moto.AWSCLI(t)+` "$@"`)
 	}
-	writeFile(t, filepath.Join(home, ".aws", "credentials"), "[default]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n")
-	writeFile(t, filepath.Join(home, ".aws", "config"), "[default]\nregion = eu-central-1\n")
+	putFile(t, filepath.Join(home, ".aws", "credentials"), "[default]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n")
+	putFile(t, filepath.Join(home, ".aws", "config"), "[default]\nregion = eu-central-1\n")
 	if err := os.MkdirAll(filepath.Join(r.dir, "bin"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +219,7 @@ func (r *reader) script(name, body string) {
 func (r *reader) do(steps []step) {
 	for _, s := range steps {
 		if s.writes != "" {
-			writeFile(r.t, filepath.Join(r.dir, s.writes), s.text)
+			putFile(r.t, filepath.Join(r.dir, s.writes), s.text)
 			continue
 		}
 		typed := s.typed
@@ -234,6 +229,10 @@ func (r *reader) do(steps []step) {
 			}
 		}
 		typed = placeholders(typed, r.known)
+		if words := harmful(typed); len(words) > 0 {
+			r.t.Errorf("%s: $ %s\nnot run, for %q are not among the programs that the tests run: want them in harmless if they are, or else the command in exceptions", s.place(), s.typed, words)
+			continue
+		}
 		run := r.shell
 		if isForever(typed) {
 			run = r.untilTagged
@@ -358,6 +357,32 @@ var (
 
 func timeless(line string) string   { return times.ReplaceAllString(line, "TIME") }
 func numberless(line string) string { return numbers.ReplaceAllString(timeless(line), "0") }
+
+// Only what does no harm is run.
+func TestHarmful(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{
+		"autotagd run --once >/dev/null 2>&1":                    "",
+		"export A=b C=d":                                         "",
+		"A=b autotagd run --once":                                "",
+		"arn=$(aws iam create-policy --query Policy.Arn)":        "",
+		"arn=$(curl x)":                                          "curl",
+		`aws x "$(basename "$f" .json)" | jq '.a | rm // "b"'`:   "",
+		`kill -HUP "$(pidof prometheus)"   # or systemctl`:       "kill pidof",
+		"for f in *; do\n  rm $f\n  aws s3 ls\ndone":             "rm",
+		"sudo apt install ./x.deb":                               "sudo",
+		"autotagd policy | docker login":                         "docker",
+		"autotagd check && systemctl restart autotagd":           "systemctl",
+		"{ printf 'a'\n  sed 's/^/ /' x; } | kubectl apply -f -": "kubectl",
+		"aws a \\\n  --b c":                                      "",
+		"true; ./script":                                         "true ./script",
+		"autotagd run &":                                         "",
+	} {
+		if got := strings.Join(harmful(typed), " "); got != want {
+			t.Errorf("%s: %q, want %q", typed, got, want)
+		}
+	}
+}
 
 // What compare calls equal, and what not.
 func TestCompareOutput(t *testing.T) {

@@ -232,12 +232,12 @@ func TestBlocksOfDocuments(t *testing.T) {
 			copyFiles(t, fixtures, ".")
 			for _, b := range slices.Backward(d.blocks) { // so that the first of a name is there
 				if b.file != "" {
-					writeFile(t, b.file, b.text)
+					putFile(t, b.file, b.text)
 				}
 			}
 			for _, b := range d.blocks {
 				if b.file != "" {
-					writeFile(t, b.file, b.text)
+					putFile(t, b.file, b.text)
 				}
 				if isConfiguration(b) {
 					configurations++
@@ -289,7 +289,7 @@ func isConfiguration(b block) bool {
 func checkConfiguration(t *testing.T, b block) error {
 	t.Helper()
 	name := fmt.Sprintf("block-%d.yaml", b.line)
-	writeFile(t, name, b.text)
+	putFile(t, name, b.text)
 	var out, problems bytes.Buffer
 	code := run(t.Context(), environment{[]string{"check", "--config", name}, strings.NewReader(""), &out, &problems, func(string) string { return "" }})
 	if code != exitDone {
@@ -307,7 +307,7 @@ func absolute(t *testing.T, name string) string {
 	return abs
 }
 
-func writeFile(t *testing.T, name, content string) {
+func putFile(t *testing.T, name, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		t.Fatal(err)

@@ -105,6 +105,9 @@ func metricsRow(t *testing.T, desc string, families []*dto.MetricFamily) string 
 	}
 	var labels []string
 	for _, l := range slices.Sorted(strings.SplitSeq(m[3], ",")) {
+		if l == "" { // it has no label
+			continue
+		}
 		label := "`" + l + "`"
 		if slices.Contains(closedLabels, l) && len(values[l]) > 1 {
 			label += " (" + strings.Join(slices.Sorted(maps.Keys(values[l])), ", ") + ")"

@@ -94,21 +94,17 @@ func installed() (string, error) {
 	return server, nil
 }
 
-// Tool returns the path of another program of moto's virtual environment: "aws" is the AWS CLI. t is skipped, or fails, as by Start.
-func Tool(t testing.TB, name string) string {
+// AWSCLI returns the path of the AWS CLI. t is skipped, or fails, as by Start.
+func AWSCLI(t testing.TB) string {
 	t.Helper()
 	server, err := installed()
-	if err == nil {
-		server = filepath.Join(filepath.Dir(server), name)
-		_, err = os.Stat(server)
-	}
 	if err != nil {
 		if os.Getenv("AUTOTAGD_REQUIRE_MOTO") != "" {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
-	return server
+	return filepath.Join(filepath.Dir(server), "aws")
 }
 
 // follow copies what the server writes to log, and gives the address that it names to url.
