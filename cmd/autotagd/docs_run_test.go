@@ -145,16 +145,19 @@ func TestCommandsOfDocuments(t *testing.T) {
 
 // anyPort has a daemon listen on a port that is free: that of the documents may be taken on this machine.
 const anyPort = `if [[ ${1:-} == run ]]; then
+  configured() { { cat "$1"; grep -q '^web:' "$1" || echo 'web: {listen: "127.0.0.1:0"}'; } >.any-port.yaml; }
   args=()
   for arg; do
-    if [[ -f $arg ]] && ! grep -q '^web:' "$arg"; then
-      { cat "$arg"; echo 'web: {listen: "127.0.0.1:0"}'; } >.any-port.yaml
-      arg=.any-port.yaml
-    fi
+    [[ ! -f $arg ]] || { configured "$arg"; arg=.any-port.yaml; }
     args+=("$arg")
   done
   set -- "${args[@]}"
-  [[ $* == *--config* ]] || export AUTOTAGD_CONFIG_YAML='web: {listen: "127.0.0.1:0"}'
+  if [[ -n ${AUTOTAGD_CONFIG:-} ]]; then
+    configured "$AUTOTAGD_CONFIG"
+    AUTOTAGD_CONFIG=.any-port.yaml
+  elif [[ $* != *--config* ]]; then
+    export AUTOTAGD_CONFIG_YAML='web: {listen: "127.0.0.1:0"}'
+  fi
 fi
 `
 
@@ -178,7 +181,14 @@ func newReader(t *testing.T, doc string, steps []step) *reader {
 	copyFiles(t, absolute(t, filepath.Join("testdata/docs", strings.TrimSuffix(filepath.Base(doc), ".md"))), r.dir)
 	newAuthority(t).issue(r.dir, 1)
 
-	cloud := fakeaws.New(fakeaws.Config{Seed: 1, Visibility: -1, Regions: []string{"eu-central-1", "eu-west-1", "us-east-1"}, TableTime: time.Second})
+	// The accounts and roles are those of the documents.
+	const member, outsider = "222233334444", "444455556666"
+	cloud := fakeaws.New(fakeaws.Config{
+		Seed: 1, Visibility: -1, Regions: []string{"eu-central-1", "eu-west-1", "us-east-1"}, TableTime: time.Second,
+		Accounts:     []string{fakeaws.DefaultAccount, member, outsider},
+		Organization: &fakeaws.Organization{Members: []fakeaws.Member{{ID: fakeaws.DefaultAccount}, {ID: member}}, Units: []fakeaws.Unit{{ID: "ou-ab12-12345678"}}},
+		Roles:        []fakeaws.Role{{ARN: "arn:aws:iam::" + member + ":role/autotagd"}, {ARN: "arn:aws:iam::" + outsider + ":role/autotagd", ExternalID: "from-them"}},
+	})
 	r.known = map[string]string{"EVENT_ID": cloud.Create(cloud.Scope(), "RunInstances", fakeaws.SSO("maria.lopez@example.com", "Dev")).EventID}
 
 	fake := serve(t, cloud)
