@@ -27,12 +27,19 @@ type document struct {
 	name    string // from the root, with slashes
 	anchors map[string]bool
 	links   []link
+	spans   []span
 	blocks  []block
 }
 
 // A link is a link or an image of a document.
 type link struct {
 	to   string
+	line int
+}
+
+// A span is a piece of code in the text.
+type span struct {
+	code string
 	line int
 }
 
@@ -100,6 +107,8 @@ func parseDocument(name string, source []byte) *document {
 			d.links = append(d.links, link{string(n.Destination), line})
 		case *ast.Image:
 			d.links = append(d.links, link{string(n.Destination), line})
+		case *ast.CodeSpan:
+			d.spans = append(d.spans, span{inlineText(n, source), line})
 		case *ast.FencedCodeBlock:
 			b := block{doc: name, section: section, line: line, language: string(n.Language(source)), file: fileBefore(n, source)}
 			for i := range n.Lines().Len() {
