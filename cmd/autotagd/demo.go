@@ -162,7 +162,9 @@ func runDemo(ctx context.Context, env environment, cfg *config.Config, o demoOpt
 func misbehave(ctx context.Context, cloud *fakeaws.AWS) {
 	const action = "tag:TagResources"
 	defer cloud.Heal()
-	cloud.SetFaults("", fakeaws.Faults{Throttle: 0.05, ServerError: 0.03, Reset: 0.01, LostAnswer: 0.01, BadToken: 0.02})
+	cloud.SetFaults("", fakeaws.Faults{Throttle: 0.05, ServerError: 0.03, Reset: 0.01, LostAnswer: 0.01})
+	// Each of these slows a Scope down for minutes: more of them would leave nothing else to see.
+	cloud.SetFaults("LookupEvents", fakeaws.Faults{Throttle: 0.01, ServerError: 0.01, BadToken: 0.02})
 	for wait := demoDenied; ; wait = demoDenied + demoGranted - wait {
 		if wait == demoDenied {
 			cloud.Deny(action)

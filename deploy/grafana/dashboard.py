@@ -71,6 +71,10 @@ def lag(mark):
     return f"time() - min by (account_id, region) (autotagd_checkpoint_{mark}_timestamp_seconds{{{SCOPE}}} > 0)"
 
 
+# How long the deferred resource that waits longest has waited; 0 where none does.
+WAITING = (f"time() - min by (account_id, region) (autotagd_resources_deferred_since_timestamp_seconds{{{SCOPE}}} > 0)"
+           f" or 0 * sum by (account_id, region) (autotagd_resources_deferred{{{SCOPE}}})")
+
 RESOURCES = "autotagd_resources_total"
 
 
@@ -171,16 +175,19 @@ def behind():
               [query(worst(f"sum by (account_id, region) (autotagd_resources_deferred{{{SCOPE}}})"), PER_SCOPE)], 8, 8, unit="short", decimals=0),
         lines("Pages read, by loop",
               "Pages of LookupEvents a second. head: for speed. final: each stretch once more, for the promise. backlog: the past, after an outage or at a first "
-              "start; 0 when none is left.",
-              [query(rate("autotagd_lookup_pages_total", SCOPE, "scan"), "{{scan}}")], 8, 8, unit="suffix: /s", decimals=2, stack=True,
+              "start.",
+              [query(rate("autotagd_lookup_pages_total", SCOPE, "scan"), "{{scan}}")], 6, 8, unit="suffix: /s", decimals=2, stack=True,
               overrides=painted({"head": GREEN, "final": BLUE, "backlog": ORANGE}), calcs=("lastNotNull", "mean", "max")),
+        lines("Backlog",
+              "Time of the past that is still to be read, after an outage or at a first start. New events do not wait for it. The ten with most.",
+              [query(worst(f"max by (account_id, region) (autotagd_backlog_seconds{{{SCOPE}}})"), PER_SCOPE)], 6, 8, unit="s"),
         lines("Head scan period",
               "Time between the beginnings of head scans: poll.interval, 15 seconds, where the rate suffices. The ten longest.",
-              [query(worst(f"max by (account_id, region) (autotagd_lookup_scan_period_seconds{{{SCOPE}}})"), PER_SCOPE)], 8, 8, unit="s"),
+              [query(worst(f"max by (account_id, region) (autotagd_lookup_scan_period_seconds{{{SCOPE}}})"), PER_SCOPE)], 6, 8, unit="s"),
         lines("Late events",
               "Create events a minute that head scans missed and a final pass found: tagged late, but not lost. More than a few mean that CloudTrail is slow, or "
               "that head scans lack calls.",
-              [query(rate("autotagd_sweep_late_events_total", SCOPE, per="60"), "late")], 8, 8, unit="suffix: /min", decimals=2,
+              [query(rate("autotagd_sweep_late_events_total", SCOPE, per="60"), "late")], 6, 8, unit="suffix: /min", decimals=2,
               overrides=painted({"late": ORANGE}), calcs=("lastNotNull", "mean", "max")),
         stat("Scopes",
              "A Scope is an account in a Region. Held: by one of the replicas that are scraped. Held by nobody: not read now; a moment of that is a hand-over. "
@@ -195,18 +202,22 @@ def behind():
               "How each account and Region stands now; the one furthest behind first.",
               [query(lag("watermark"), instant=True, table=True),
                query(lag("floor"), instant=True, table=True),
+               query(f"max by (account_id, region) (autotagd_backlog_seconds{{{SCOPE}}})", instant=True, table=True),
                query(f"sum by (account_id, region) (autotagd_resources_deferred{{{SCOPE}}})", instant=True, table=True),
+               query(WAITING, instant=True, table=True),
                query(f"max by (account_id, region) (autotagd_lookup_scan_period_seconds{{{SCOPE}}})", instant=True, table=True),
                query(f"max by (account_id, region) (autotagd_lookup_saturated{{{SCOPE}}})", instant=True, table=True),
                query(f"sum by (account_id, region) (autotagd_lease_held{{{SCOPE}}})", instant=True, table=True)],
               18, 9, unit="s", sort="Watermark lag", transformations=[{"id": "merge", "options": {}}, {"id": "organize", "options": {
-                  "excludeByName": {"Time": True}, "indexByName": {"account_id": 0, "region": 1} | {f"Value #{q}": i + 2 for i, q in enumerate("ABCDEF")},
-                  "renameByName": {"account_id": "account", "region": "Region", "Value #A": "Watermark lag", "Value #B": "Floor lag", "Value #C": "deferred",
-                                   "Value #D": "head scan period", "Value #E": "saturated", "Value #F": "holders"}}}],
+                  "excludeByName": {"Time": True}, "indexByName": {"account_id": 0, "region": 1} | {f"Value #{q}": i + 2 for i, q in enumerate("ABCDEFGH")},
+                  "renameByName": {"account_id": "account", "region": "Region", "Value #A": "Watermark lag", "Value #B": "Floor lag", "Value #C": "backlog",
+                                   "Value #D": "deferred", "Value #E": "longest wait", "Value #F": "head scan period", "Value #G": "saturated",
+                                   "Value #H": "holders"}}}],
               overrides=[
                   override("account", unit="string"),
                   override("Watermark lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (600, ORANGE), (900, RED))),
                   override("Floor lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (10800, ORANGE), (14400, RED))),
+                  override("longest wait", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (3600, ORANGE), (43200, RED))),
                   override("deferred", unit="short", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("saturated", unit="bool_yes_no", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("holders", unit="short", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps(RED, (1, "text"), (2, RED))),
@@ -277,18 +288,25 @@ def health():
               6, 8, unit="short", decimals=3),
         lines("Saves of the checkpoint",
               "A minute, by outcome. error: tried again, nothing is lost, but after a crash more is read twice. fenced: another replica has the Scope now.",
-              [query(rate("autotagd_checkpoint_saves_total", SCOPE, "outcome", per="60"), "{{outcome}}")], 8, 8, unit="suffix: /min", decimals=1, stack=True,
+              [query(rate("autotagd_checkpoint_saves_total", SCOPE, "outcome", per="60"), "{{outcome}}")], 6, 8, unit="suffix: /min", decimals=1, stack=True,
               overrides=painted({"ok": GREEN, "error": RED, "fenced": YELLOW}), calcs=("lastNotNull", "mean", "max")),
         lines("Events",
               "A second. Read: on pages of LookupEvents, each time they are read. Create events: new ones that made something. Duplicates: create events read again and "
               "not handed on, which is how none is missed.",
               [query(rate("autotagd_events_read_total", SCOPE), "read"),
                query(rate("autotagd_events_created_total", SCOPE), "create events"),
-               query(rate("autotagd_events_duplicate_total", SCOPE), "duplicates")], 8, 8, unit="suffix: /s", decimals=2,
+               query(rate("autotagd_events_duplicate_total", SCOPE), "duplicates")], 6, 8, unit="suffix: /s", decimals=2,
               overrides=painted({"read": GREY, "create events": GREEN, "duplicates": BLUE}), calcs=("lastNotNull", "mean", "max")),
+        stat("Accounts and directory",
+             "Accounts: whether all accounts and their Regions could be read at the last attempt; what could not is as it was before. Directory: whether the file, "
+             "as it is now, is in force (also where there is none). The worst of all processes.",
+             [query(f"min(autotagd_accounts_last_read_successful{{{JOB}}})", "accounts", instant=True),
+              query(f"min(autotagd_directory_last_read_successful{{{JOB}}})", "directory", instant=True)],
+             6, 8, unit="short", thresholds=steps(RED, (1, GREEN)), orientation="horizontal", text="value_and_name", defaults={"mappings": [
+                 {"type": "value", "options": {"0": {"text": "failed", "index": 0}, "1": {"text": "read", "index": 1}}}]}),
         lines("Goroutines",
               "Of each process. A number that only ever grows is a leak: report it.",
-              [query(f"go_goroutines{process}", "{{instance}}")], 8, 8, unit="short", decimals=0),
+              [query(f"go_goroutines{process}", "{{instance}}")], 6, 8, unit="short", decimals=0),
     ]
 
 
