@@ -22,6 +22,8 @@ const (
 	pictureWidth = 1536
 	pictureLine  = 27 // pixels
 	pictureHead  = 76
+
+	pictureColors = 128
 )
 
 // TestDashboardPicture draws the dashboard's figures of a demo with faults, from the answers of a real Prometheus to its queries.
@@ -98,7 +100,7 @@ func (w window) drawn(t *testing.T, lasts time.Duration) (data []byte, height in
 	}
 	data, err = json.Marshal(map[string]any{
 		"dashboard": json.RawMessage(text), "answers": answers, "from": w.from.Unix(), "to": w.to.Unix(), "step": w.step.Seconds(),
-		"lasts": strings.TrimSuffix(lasts.String(), "0s"), "none": math.MaxFloat64,
+		"lasts": fmt.Sprint(lasts.Minutes(), " minutes"), "none": math.MaxFloat64,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,7 @@ func (w window) drawn(t *testing.T, lasts time.Duration) (data []byte, height in
 	return data, lines*pictureLine + pictureHead
 }
 
-// shrink writes a PNG again with at most 256 colors, the commonest: a third of the bytes, and the eye sees no difference.
+// shrink writes a PNG again with the commonest colors alone: a third of the bytes, and the eye sees no difference.
 func shrink(from, to string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
@@ -128,7 +130,7 @@ func shrink(from, to string) error {
 		palette = append(palette, c)
 	}
 	slices.SortFunc(palette, func(a, b color.Color) int { return count[b] - count[a] })
-	palette = palette[:min(len(palette), 256)]
+	palette = palette[:min(len(palette), pictureColors)]
 	nearest := map[color.Color]uint8{}
 	for c := range count {
 		nearest[c] = uint8(palette.Index(c))
