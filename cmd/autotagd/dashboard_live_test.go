@@ -26,6 +26,7 @@ func TestDashboardShowsTheTruth(t *testing.T) {
 	if os.Getenv("AUTOTAGD_SLOW") == "" {
 		t.Skip("takes two minutes and needs Prometheus: AUTOTAGD_SLOW=1 runs it, as make check does")
 	}
+	t.Parallel()
 	p := startPrometheus(t, time.Second)
 	s := newShow(t, p, fakeaws.DefaultRegion, "us-east-1")
 	s.live(dashboardLife, fakeaws.Faults{Throttle: 0.05, ServerError: 0.03, Reset: 0.01, LostAnswer: 0.01, BadToken: 0.03}, "")
@@ -287,8 +288,8 @@ func (s *show) totalsAreTrue() {
 	}
 }
 
-// agree allows for what increase() estimates for the ends of the range: half a scrape interval at each, as if as much had been
-// counted then as at other times.
+// agree allows for what increase() estimates for the ends of the range: half the mean time between scrapes at each, as if as much
+// had been counted then as at other times. That mean is a second; on a slow machine, which misses scrapes, more.
 func (s *show) agree(panel string, got map[string]float64, want map[string]int) {
 	s.t.Helper()
 	all := maps.Clone(got)
@@ -296,7 +297,7 @@ func (s *show) agree(panel string, got map[string]float64, want map[string]int) 
 		all[k] -= float64(n)
 	}
 	for k, difference := range all {
-		if math.Abs(difference) > 0.5+float64(want[k])*2/time.Since(s.begun).Seconds() {
+		if math.Abs(difference) > 0.5+float64(want[k])*4/time.Since(s.begun).Seconds() {
 			s.t.Errorf("%s: %s = %.2f, want %d", panel, k, got[k], want[k])
 		}
 	}

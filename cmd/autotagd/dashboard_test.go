@@ -37,8 +37,10 @@ type dashboard struct {
 			Target struct{ Expr string }
 		}
 	}
-	Links []struct{ Title, URL string }
+	Links []dashboardLink
 }
+
+type dashboardLink struct{ Title, URL string }
 
 type dashboardVariable struct {
 	Name, Type, Definition, AllValue string
@@ -50,6 +52,7 @@ type dashboardPanel struct {
 	Type, Title, Description string
 	GridPos                  struct{ X, Y, W, H int }
 	Targets                  []dashboardQuery
+	Links                    []dashboardLink
 	FieldConfig              struct {
 		Defaults struct {
 			Unit       string
@@ -145,6 +148,40 @@ func TestDashboardIsComplete(t *testing.T) {
 			if q.Range && strings.Contains(q.Expr, "$__range") || q.Instant && strings.Contains(q.Expr, "$__rate_interval") {
 				t.Errorf("panel %q: query %s: $__range is for instant queries, $__rate_interval for ranges", p.Title, q.RefID)
 			}
+		}
+	}
+}
+
+// What the dashboard leads to is there, and from the panel that shows it to each alert of rules.yaml.
+func TestDashboardLeadsToTheRunbook(t *testing.T) {
+	t.Parallel()
+	d := readDashboard(t)
+	links := slices.Clone(d.Links)
+	for _, p := range d.Panels {
+		links = append(links, p.Links...)
+	}
+	led := map[string]bool{}
+	for _, l := range links {
+		file, ours := strings.CutPrefix(l.URL, "https://github.com/autotagd/autotagd/blob/main/")
+		file, heading, _ := strings.Cut(file, "#")
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if !ours || err != nil {
+			t.Errorf("%q leads to %s: %v", l.Title, l.URL, err)
+			continue
+		}
+		found := heading == ""
+		for line := range strings.Lines(string(text)) {
+			title, is := strings.CutPrefix(strings.TrimLeft(strings.TrimSpace(line), "#"), " ")
+			found = found || is && strings.HasPrefix(line, "#") && strings.ReplaceAll(strings.ToLower(title), " ", "-") == heading
+		}
+		if !found {
+			t.Errorf("%q leads to %s, and there is no such heading", l.Title, l.URL)
+		}
+		led[heading] = true
+	}
+	for _, r := range readRules(t) {
+		if r.Alert != "" && !led[strings.ToLower(r.Alert)] {
+			t.Errorf("no panel leads to %s in the runbook", r.Alert)
 		}
 	}
 }

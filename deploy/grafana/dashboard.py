@@ -6,10 +6,8 @@ A query names no data source, account or Region: those are the dashboard's varia
 import json
 import sys
 
-from panels import (BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, DATASOURCE, arranged, heatmap, lines, matrix, override, painted, query,
-                    stat, steps, table)
-
-REPOSITORY = "https://github.com/autotagd/autotagd/blob/main"
+from panels import (BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, DATASOURCE, REPOSITORY, arranged, heatmap, lines, link, matrix, override,
+                    painted, query, stat, steps, table)
 
 JOB = 'job=~"$job"'
 REGION = JOB + ',region=~"$region"'
@@ -94,7 +92,7 @@ def covered():
              "How the resources of this time range ended. Tagged: the tags are there. Kept: such a tag with another value was there, and the configuration "
              "keeps it. Skipped: by rule, or nobody is to be credited. Gone: deleted before it could be tagged. Missed: could not be tagged, see the "
              "reasons. would_tag: a dry run. Across restarts; exact but for what one scrape interval brings.",
-             [query(counted(RESOURCES, SCOPE, "outcome"), "{{outcome}}", instant=True)], 12, 7, unit="short", decimals=0,
+             [query(counted(RESOURCES, SCOPE, "outcome"), "{{outcome}}", instant=True)], 12, 7, unit="locale", decimals=0,
              overrides=painted(OUTCOMES), orientation="vertical", text="value_and_name"),
         stat("Also worth a look",
              "Waiting: deferred, to be tried again. Owners unmapped: events of this time range whose owner no row of the directory file matches (0 without "
@@ -103,7 +101,9 @@ def covered():
              [query(f"sum(autotagd_resources_deferred{{{SCOPE}}}) or vector(0)", "waiting", instant=True),
               query(counted("autotagd_owners_unmapped_total", SCOPE) + " or vector(0)", "owners unmapped", instant=True),
               query(counted("autotagd_events_uncataloged_total", JOB) + " or vector(0)", "calls not in the catalog", instant=True)],
-             8, 7, unit="short", decimals=0, thresholds=steps("text", (0.5, ORANGE)), orientation="vertical", text="value_and_name"),
+             8, 7,
+             alerts=("AutotagdEventsUncataloged", "AutotagdOwnersUnmapped"),
+             unit="locale", decimals=0, thresholds=steps("text", (0.5, ORANGE)), orientation="vertical", text="value_and_name"),
         lines("Resources by outcome",
               "How many resources a minute ended, and how. A bar is the mean around its moment.",
               [query(rate(RESOURCES, SCOPE, "outcome", per="60"), "{{outcome}}")], 16, 8, unit="suffix: /min", decimals=1, stack=True,
@@ -112,19 +112,20 @@ def covered():
               "Why resources of this time range could not be tagged. access_denied: the identity may not tag this kind; grant the action, and what waits is "
               "tagged by itself. tag_limit: it has 50 tags. invalid: AWS refuses for good. unresolved: the record does not say what was made. unsupported: AWS "
               "has no call that tags it. exhausted: retried for give_up_after.",
-              [query(counted("autotagd_resources_missed_total", SCOPE, "reason"), instant=True, table=True)], 8, 8, unit="short", decimals=0,
+              [query(counted("autotagd_resources_missed_total", SCOPE, "reason"), instant=True, table=True)], 8, 8,
+              alerts=("AutotagdResourcesMissed",), unit="locale", decimals=0,
               sort="missed", thresholds=steps("text", (0.5, RED)), transformations=[{"id": "organize", "options": {
                   "excludeByName": {"Time": True}, "indexByName": {"reason": 0, "Value": 1}, "renameByName": {"Value": "missed"}}}],
               overrides=[override("missed", custom_cellOptions={"type": "color-text"}, custom_width=100)]),
         table("By service",
               "How the resources of this time range ended, by AWS service; those with most missed first. Of all accounts and Regions, whatever is chosen above: "
               "this metric has neither. Of a service that has hardly any, a restart can hide one or two.",
-              [query(counted("autotagd_resources_by_service_total", JOB, "service, outcome"), instant=True, table=True)], 12, 9, unit="short", decimals=0,
+              [query(counted("autotagd_resources_by_service_total", JOB, "service, outcome"), instant=True, table=True)], 12, 9, unit="locale", decimals=0,
               sort="missed", transformations=matrix("service", "outcome", "service", OUTCOMES), overrides=outcome_columns()),
         table("By account and Region",
               "How the resources of this time range ended, by account and Region of the event; those with most missed first.",
               [query(f'label_join(\n{counted(RESOURCES, SCOPE, "account_id, region, outcome")},\n"scope", " ", "account_id", "region")',
-                     instant=True, table=True)], 12, 9, unit="short", decimals=0,
+                     instant=True, table=True)], 12, 9, unit="locale", decimals=0,
               sort="missed", transformations=matrix("scope", "outcome", "account and Region", OUTCOMES), overrides=outcome_columns()),
     ]
 
@@ -155,7 +156,7 @@ def fast():
         lines("Resources in a tag call",
               "How many resources one call tags, on average. The more, the fewer calls: CreateTags takes 1,000, TagResources 20.",
               [query(f'{rate("autotagd_tag_batch_resources_sum", REGION, "region")} / {rate("autotagd_tag_batch_resources_count", REGION, "region")}',
-                     "{{region}}")], 8, 8, unit="short", decimals=1),
+                     "{{region}}")], 8, 8, unit="locale", decimals=1),
     ]
 
 
@@ -164,15 +165,18 @@ def behind():
         lines("Watermark lag",
               "How far the Watermark is back: up to there, all that head scans read is settled. The usual is minutes: they reach back as far as events are late. "
               "At the line, 15 minutes, AutotagdWatermarkBehind warns. The ten worst.",
-              [query(worst(lag("watermark")), PER_SCOPE)], 8, 8, unit="s", limit=True, thresholds=steps("transparent", (900, RED))),
+              [query(worst(lag("watermark")), PER_SCOPE)], 8, 8,
+              alerts=("AutotagdWatermarkBehind",), unit="s", limit=True, thresholds=steps("transparent", (900, RED))),
         lines("Floor lag",
               "How far the Floor is back: everything before it was read when nothing could become visible there any more, and is settled or in the backlog. "
               "The usual is lookback and sweep_interval, 35 minutes, and up to an hour more where a Scope is read by names. From three hours on final passes take the "
               "whole rate; at the line, four hours, AutotagdFloorBehind warns. The ten worst.",
-              [query(worst(lag("floor")), PER_SCOPE)], 8, 8, unit="s", limit=True, thresholds=steps("transparent", (14400, RED))),
+              [query(worst(lag("floor")), PER_SCOPE)], 8, 8,
+              alerts=("AutotagdFloorBehind",), unit="s", limit=True, thresholds=steps("transparent", (14400, RED))),
         lines("Deferred",
               "Resources that wait to be tried again: most often for a permission that is not granted. The ten accounts and Regions with most.",
-              [query(worst(f"sum by (account_id, region) (autotagd_resources_deferred{{{SCOPE}}})"), PER_SCOPE)], 8, 8, unit="short", decimals=0),
+              [query(worst(f"sum by (account_id, region) (autotagd_resources_deferred{{{SCOPE}}})"), PER_SCOPE)], 8, 8,
+              alerts=("AutotagdResourcesDeferred",), unit="locale", decimals=0),
         lines("Pages read, by loop",
               "Pages of LookupEvents a second. head: for speed. final: each stretch once more, for the promise. backlog: the past, after an outage or at a first "
               "start.",
@@ -180,14 +184,16 @@ def behind():
               overrides=painted({"head": GREEN, "final": BLUE, "backlog": ORANGE}), calcs=("lastNotNull", "mean", "max")),
         lines("Backlog",
               "Time of the past that is still to be read, after an outage or at a first start. New events do not wait for it. The ten with most.",
-              [query(worst(f"max by (account_id, region) (autotagd_backlog_seconds{{{SCOPE}}})"), PER_SCOPE)], 6, 8, unit="s"),
+              [query(worst(f"max by (account_id, region) (autotagd_backlog_seconds{{{SCOPE}}})"), PER_SCOPE)], 6, 8,
+              alerts=("AutotagdBacklogStuck",), unit="s"),
         lines("Head scan period",
               "Time between the beginnings of head scans: poll.interval, 15 seconds, where the rate suffices. The ten longest.",
               [query(worst(f"max by (account_id, region) (autotagd_lookup_scan_period_seconds{{{SCOPE}}})"), PER_SCOPE)], 6, 8, unit="s"),
         lines("Late events",
               "Create events a minute that head scans missed and a final pass found: tagged late, but not lost. More than a few mean that CloudTrail is slow, or "
               "that head scans lack calls.",
-              [query(rate("autotagd_sweep_late_events_total", SCOPE, per="60"), "late")], 6, 8, unit="suffix: /min", decimals=2,
+              [query(rate("autotagd_sweep_late_events_total", SCOPE, per="60"), "late")], 6, 8,
+              alerts=("AutotagdEventsFoundLate",), unit="suffix: /min", decimals=2,
               overrides=painted({"late": ORANGE}), calcs=("lastNotNull", "mean", "max")),
         stat("Scopes",
              "A Scope is an account in a Region. Held: by one of the replicas that are scraped. Held by nobody: not read now; a moment of that is a hand-over. "
@@ -195,7 +201,9 @@ def behind():
              [query(f"sum(max by (account_id, region) (autotagd_lease_held{{{SCOPE}}})) or vector(0)", "held", instant=True),
               query(f"count(max by (account_id, region) (autotagd_lease_held{{{SCOPE}}}) == 0) or vector(0)", "held by nobody", instant=True),
               query(f"sum(max by (account_id, region) (autotagd_lookup_saturated{{{SCOPE}}})) or vector(0)", "saturated", instant=True)],
-             6, 9, unit="short", decimals=0, orientation="horizontal", text="value_and_name", overrides=[
+             6, 9,
+             alerts=("AutotagdScopeNotHeld", "AutotagdScopeHeldTwice", "AutotagdScopeNeverRead", "AutotagdSaturated"),
+             unit="locale", decimals=0, orientation="horizontal", text="value_and_name", overrides=[
                  override("held", color={"mode": "fixed", "fixedColor": GREEN}),
                  override("held by nobody", thresholds=steps("text", (1, RED))), override("saturated", thresholds=steps("text", (1, ORANGE)))]),
         table("Each Scope",
@@ -218,9 +226,9 @@ def behind():
                   override("Watermark lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (600, ORANGE), (900, RED))),
                   override("Floor lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (10800, ORANGE), (14400, RED))),
                   override("longest wait", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (3600, ORANGE), (43200, RED))),
-                  override("deferred", unit="short", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
+                  override("deferred", unit="locale", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("saturated", unit="bool_yes_no", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
-                  override("holders", unit="short", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps(RED, (1, "text"), (2, RED))),
+                  override("holders", unit="locale", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps(RED, (1, "text"), (2, RED))),
               ]),
     ]
 
@@ -237,7 +245,8 @@ def hurting():
         lines("LookupEvents calls",
               "Calls a second, in each account and Region. AWS answers 2, to everyone in the account together: the line. autotagd keeps below poll.rate (1.5), "
               "retries counted. The ten busiest.",
-              [query(worst(rate("autotagd_lookup_requests_total", SCOPE, "account_id, region")), PER_SCOPE)], 12, 8, unit="reqps", decimals=2, limit=True,
+              [query(worst(rate("autotagd_lookup_requests_total", SCOPE, "account_id, region")), PER_SCOPE)], 12, 8,
+              alerts=("AutotagdNotPolling",), unit="reqps", decimals=2, limit=True,
               thresholds=steps("transparent", (2, RED)), defaults={"min": 0, "max": 2.2}),
         lines("LookupEvents calls, by outcome",
               "Calls a second of all accounts and Regions chosen, by what came of them. Throttled: others in the account use the same 2 a second; autotagd slows down.",
@@ -247,7 +256,9 @@ def hurting():
               "Calls a minute that AWS refused as too fast. Those that tag halve their rate at each, and recover. Tag calls are of all accounts and Regions.",
               [query(rate("autotagd_lookup_requests_total", labeled(SCOPE, 'outcome="throttled"'), per="60"), "LookupEvents"),
                query(rate("autotagd_tag_requests_total", labeled(JOB, 'outcome=~"throttled|quota"'), per="60"), "calls that tag or read tags")],
-              8, 8, unit="suffix: /min", decimals=1, overrides=painted({"LookupEvents": ORANGE, "calls that tag or read tags": YELLOW}),
+              8, 8,
+              alerts=("AutotagdLookupThrottled", "AutotagdTagCallsThrottled"),
+              unit="suffix: /min", decimals=1, overrides=painted({"LookupEvents": ORANGE, "calls that tag or read tags": YELLOW}),
               calcs=("lastNotNull", "mean", "max")),
         lines("Tag calls, by outcome",
               "Calls a second that tag, or that read what tagging needs, by what came of them. Of all accounts and Regions: this metric has neither.",
@@ -269,7 +280,9 @@ def health():
                query(f"time() - max by (instance) (process_start_time_seconds{process})", instant=True, table=True),
                query(f"max by (instance, version) (autotagd_build_info{{{JOB}}})", instant=True, table=True),
                query(f"sum by (instance) (autotagd_lease_held{{{JOB}}})", instant=True, table=True)],
-              12, 8, unit="short", decimals=0, sort="up", transformations=[{"id": "merge", "options": {}}, {"id": "organize", "options": {
+              12, 8,
+              alerts=("AutotagdDown", "AutotagdTargetDown", "AutotagdRestarting"),
+              unit="locale", decimals=0, sort="up", transformations=[{"id": "merge", "options": {}}, {"id": "organize", "options": {
                   "excludeByName": {"Time": True, "Value #C": True},
                   "indexByName": {"instance": 0, "Value #A": 1, "Value #B": 2, "version": 3, "Value #D": 4},
                   "renameByName": {"Value #A": "up", "Value #B": "running for", "Value #D": "Scopes"}}}],
@@ -288,25 +301,28 @@ def health():
               6, 8, unit="short", decimals=3),
         lines("Saves of the checkpoint",
               "A minute, by outcome. error: tried again, nothing is lost, but after a crash more is read twice. fenced: another replica has the Scope now.",
-              [query(rate("autotagd_checkpoint_saves_total", SCOPE, "outcome", per="60"), "{{outcome}}")], 6, 8, unit="suffix: /min", decimals=1, stack=True,
+              [query(rate("autotagd_checkpoint_saves_total", SCOPE, "outcome", per="60"), "{{outcome}}")], 6, 8,
+              alerts=("AutotagdCheckpointNotSaved",), unit="suffix: /min", decimals=1, stack=True,
               overrides=painted({"ok": GREEN, "error": RED, "fenced": YELLOW}), calcs=("lastNotNull", "mean", "max")),
         lines("Events",
               "A second. Read: on pages of LookupEvents, each time they are read. Create events: new ones that made something. Duplicates: create events read again and "
               "not handed on, which is how none is missed.",
               [query(rate("autotagd_events_read_total", SCOPE), "read"),
                query(rate("autotagd_events_created_total", SCOPE), "create events"),
-               query(rate("autotagd_events_duplicate_total", SCOPE), "duplicates")], 6, 8, unit="suffix: /s", decimals=2,
+               query(rate("autotagd_events_duplicate_total", SCOPE), "duplicates")], 6, 8, alerts=("AutotagdNothingSeen",), unit="suffix: /s", decimals=2,
               overrides=painted({"read": GREY, "create events": GREEN, "duplicates": BLUE}), calcs=("lastNotNull", "mean", "max")),
         stat("Accounts and directory",
              "Accounts: whether all accounts and their Regions could be read at the last attempt; what could not is as it was before. Directory: whether the file, "
              "as it is now, is in force (also where there is none). The worst of all processes.",
              [query(f"min(autotagd_accounts_last_read_successful{{{JOB}}})", "accounts", instant=True),
               query(f"min(autotagd_directory_last_read_successful{{{JOB}}})", "directory", instant=True)],
-             6, 8, unit="short", thresholds=steps(RED, (1, GREEN)), orientation="horizontal", text="value_and_name", defaults={"mappings": [
+             6, 8,
+             alerts=("AutotagdAccountsUnreadable", "AutotagdDirectoryNotInForce"),
+             unit="locale", thresholds=steps(RED, (1, GREEN)), orientation="horizontal", text="value_and_name", defaults={"mappings": [
                  {"type": "value", "options": {"0": {"text": "failed", "index": 0}, "1": {"text": "read", "index": 1}}}]}),
         lines("Goroutines",
               "Of each process. A number that only ever grows is a leak: report it.",
-              [query(f"go_goroutines{process}", "{{instance}}")], 6, 8, unit="short", decimals=0),
+              [query(f"go_goroutines{process}", "{{instance}}")], 6, 8, unit="locale", decimals=0),
     ]
 
 
@@ -324,10 +340,7 @@ def dashboard():
         "description": "Who created what in AWS, written on the resource itself: tagged versus missed, how fast, how far behind, and at what cost to others.",
         "time": {"from": "now-6h", "to": "now"}, "timepicker": {}, "timezone": "browser", "refresh": "1m", "graphTooltip": 1, "fiscalYearStartMonth": 0,
         "weekStart": "", "liveNow": False, "preload": False,
-        "links": [{
-            "title": title, "type": "link", "url": f"{REPOSITORY}/docs/{page}", "tooltip": tooltip, "icon": "doc", "targetBlank": True, "asDropdown": False,
-            "includeVars": False, "keepTime": False, "tags": [],
-        } for title, page, tooltip in (
+        "links": [link(title, f"{REPOSITORY}/docs/{page}", tooltip) for title, page, tooltip in (
             ("Runbook", "runbook.md", "What to do when something here is red"),
             ("About this dashboard", "monitoring.md", "What each row tells, and how to import it"),
             ("Status page", "web.md#the-status-page", "What was missed and why, by name; a click on an instance, at the bottom, opens its own"),

@@ -3,6 +3,8 @@
 The keys are those of @grafana/schema, which test/grafana checks them against.
 """
 
+REPOSITORY = "https://github.com/autotagd/autotagd/blob/main"
+
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 # One color for one meaning, everywhere.
@@ -33,8 +35,14 @@ def painted(colors):
     return [override(name, color={"mode": "fixed", "fixedColor": color}) for name, color in colors.items()]
 
 
+def link(title, url, tooltip):
+    return {"title": title, "type": "link", "url": url, "tooltip": tooltip, "icon": "doc", "targetBlank": True, "asDropdown": False,
+            "includeVars": False, "keepTime": False, "tags": []}
+
+
 def panel(kind, title, description, queries, w, h, *, unit, decimals=None, thresholds=None, defaults=None, custom=None,
-          overrides=(), options=None, transformations=None, interval=None):
+          overrides=(), options=None, transformations=None, alerts=()):
+    """alerts are those that fire on what the panel shows: it leads to their entries in the runbook."""
     defaults = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": thresholds or steps("text"), "mappings": []} | (defaults or {})
     if decimals is not None:
         defaults["decimals"] = decimals
@@ -49,8 +57,8 @@ def panel(kind, title, description, queries, w, h, *, unit, decimals=None, thres
     }
     if transformations:
         p["transformations"] = transformations
-    if interval:
-        p["interval"] = interval
+    if alerts:
+        p["links"] = [link(f"{a} in the runbook", f"{REPOSITORY}/docs/runbook.md#{a.lower()}", "What it means and what to do") for a in alerts]
     return p
 
 
