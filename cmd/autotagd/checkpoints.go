@@ -24,39 +24,58 @@ const (
 	tableWait  = 2 * time.Second // between them, longer each time
 )
 
-// openCheckpoints opens the store that cfg names and puts it into options. What it returns closes it.
-func openCheckpoints(ctx context.Context, env environment, cfg *config.Config, options *daemon.Options) (func() error, error) {
+// openCheckpoints opens the store that cfg names and puts it into options. It returns files to be closed, nil for a table: those of held, if
+// they are the same, since their lock is ours already.
+func openCheckpoints(ctx context.Context, env environment, cfg *config.Config, options *daemon.Options, held *files) (*files, error) {
 	if cfg.Checkpoint.DynamoDB == nil {
-		store, err := openFiles(env, cfg, options.Log)
+		f, err := openFiles(env, cfg, options.Log, held)
 		if err != nil {
 			return nil, err
 		}
-		options.Store = store
-		return store.Close, nil
+		options.Store = f.FileStore
+		return f, nil
 	}
 	table := tableOf(cfg, options.Clients)
 	if err := patiently(ctx, options.Log, table.Check); err != nil {
 		return nil, err
 	}
+	useTable(cfg, options)
+	return nil, nil
+}
+
+// useTable puts the table of cfg into options, as a replica that has not been there.
+func useTable(cfg *config.Config, options *daemon.Options) {
+	table := tableOf(cfg, options.Clients)
 	options.Replica = replicaName()
 	store := checkpoint.NewDynamoDBStore(table, options.Replica)
 	options.Store, options.Leases = store, store
 	options.Log.Info("checkpoints", zap.String("table", table.Name), zap.String("region", table.Region), zap.String("replica", options.Replica))
-	return func() error { return nil }, nil
 }
 
-// openFiles opens the checkpoints in a directory and takes their lock.
-func openFiles(env environment, cfg *config.Config, log *zap.Logger) (*checkpoint.FileStore, error) {
+// files are the checkpoints in a directory, locked.
+type files struct {
+	*checkpoint.FileStore
+	dir string
+}
+
+// openFiles opens the checkpoints in a directory and takes their lock, or returns held if that is them.
+func openFiles(env environment, cfg *config.Config, log *zap.Logger, held *files) (*files, error) {
 	dir, err := cfg.CheckpointDir(env.getenv)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	store, err := checkpoint.OpenFileStore(filepath.Clean(dir))
-	if err != nil {
-		return nil, err
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("checkpoint directory: %w", err)
+	}
+	if held == nil || held.dir != dir {
+		store, err := checkpoint.OpenFileStore(dir)
+		if err != nil {
+			return nil, err
+		}
+		held = &files{store, dir}
 	}
 	log.Info("checkpoints", zap.String("directory", dir))
-	return store, nil
+	return held, nil
 }
 
 func tableOf(cfg *config.Config, clients *awsclient.Clients) checkpoint.Table {

@@ -1,16 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
-
-	"github.com/autotagd/autotagd/internal/daemon"
-	"github.com/autotagd/autotagd/pkg/config"
 )
 
 // maxSince is how far back LookupEvents goes.
@@ -24,21 +19,17 @@ func newRun(env environment) *cobra.Command {
 		Short: "Tag new resources until told to stop",
 		Long: `run polls CloudTrail, works out who created each new resource, and tags it. It needs
 AWS credentials and a Region, from wherever the AWS CLI would take them; everything else
-has a default. SIGTERM or Ctrl-C ends it within 20 seconds; nothing is lost.`,
+has a default. SIGTERM or Ctrl-C ends it within 20 seconds; nothing is lost. SIGHUP has it read
+the configuration file again; one with mistakes is refused, and what was in force stays so.`,
 		Example: `  AWS_REGION=eu-central-1 autotagd run --dry-run --once     what would it do?
   AWS_REGION=eu-central-1 autotagd run --since 30d          and tag what is there already`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, planner, err := loadConfig(env, configPath, true)
-			if err != nil {
-				return err
-			}
-			cfg.DryRun = cfg.DryRun || dryRun
 			from, err := parseSince(since, time.Now())
 			if err != nil {
 				return usageError{err}
 			}
-			return runDaemon(cmd.Context(), env, cfg, planner, from, once)
+			return newSupervisor(env, configPath, dryRun, from, once).run(cmd.Context())
 		},
 	}
 	configFlag(cmd, &configPath)
@@ -69,24 +60,4 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("--since: %s is not within the last 90 days; %s", s, want)
 	}
 	return at, nil
-}
-
-func runDaemon(ctx context.Context, env environment, cfg *config.Config, planner *daemon.Planner, since time.Time, once bool) (err error) {
-	log, err := newLogger(cfg, env.stderr)
-	if err != nil {
-		return err
-	}
-	clients, err := newClients(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	options := daemon.Options{Config: cfg, Clients: clients, Log: log, Version: version, Commit: commit, Since: since, Once: once}
-	if !cfg.DryRun {
-		closeStore, err := openCheckpoints(ctx, env, cfg, &options)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, closeStore()) }()
-	}
-	return daemon.New(options, planner).Run(ctx)
 }

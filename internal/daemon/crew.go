@@ -41,7 +41,6 @@ type crew struct {
 	wanted []event.Scope
 	shown  map[event.Scope]bool    // by the metrics
 	mine   map[event.Scope]*scope  // begun, and not being given back
-	before map[event.Scope]bool    // begun once in this process
 	giving map[event.Scope]bool    // being given back
 	given  chan given              // has been given back
 	ended  chan *scope             // its run ended by itself
@@ -57,7 +56,7 @@ type crew struct {
 
 func (d *Daemon) newCrew() *crew {
 	c := &crew{
-		Daemon: d, leases: d.options.Leases, wanted: d.wanted, shown: map[event.Scope]bool{}, mine: map[event.Scope]*scope{}, before: map[event.Scope]bool{}, giving: map[event.Scope]bool{},
+		Daemon: d, leases: d.options.Leases, wanted: d.wanted, shown: map[event.Scope]bool{}, mine: map[event.Scope]*scope{}, giving: map[event.Scope]bool{},
 		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{}, began: time.Now(),
 		overdue: make(chan struct{}, 1),
 	}

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,6 +68,12 @@ type Options struct {
 	OnOutcome func(resource.Outcome)
 	// OnListen, if set, is told where the web port is.
 	OnListen func(addr string)
+	// Port is the web port, and is closed by the caller; nil: Run opens one.
+	Port *Port
+	// After is the Daemon of this process that this one comes after; its Run has returned when this one's is called. Nil: none.
+	After *Daemon
+	// Reloads is in the metrics; nil: one of a process that reloads nothing.
+	Reloads *Reloads
 }
 
 // Daemon is one process: the Scopes of one account, one tagger for all, one web port.
@@ -89,9 +94,10 @@ type Daemon struct {
 	checkpointMetrics *checkpoint.Metrics
 	pollerMetrics     *poller.Metrics
 
-	limiters map[event.Scope]*poller.Limiter // of whoever opens Scopes
+	limiters map[event.Scope]*poller.Limiter // of whoever opens Scopes, as before is
+	before   map[event.Scope]bool            // begun once in this process: Since is in its backlog
 
-	// Set by prepare, before anything runs.
+	// Set by Prepare, before anything runs.
 	accounts    *accounts
 	wanted      []event.Scope // at the start
 	accountsErr error         // what of it could not be read
@@ -129,6 +135,7 @@ func New(o Options, planner *Planner) *Daemon {
 		recent:   newRecent(time.Now()),
 		store:    o.Store,
 		limiters: map[event.Scope]*poller.Limiter{},
+		before:   map[event.Scope]bool{},
 
 		checkpointMetrics: checkpoint.NewMetrics(reg),
 		pollerMetrics:     poller.NewMetrics(reg),
@@ -136,57 +143,23 @@ func New(o Options, planner *Planner) *Daemon {
 	if d.store == nil {
 		d.store = checkpoint.NewMemory()
 	}
+	reg.MustRegister(cmp.Or(o.Reloads, NewReloads()))
 	d.unknown = newUncataloged(planner.Catalog, d.metrics, o.Log)
 	d.unmapped = newUnmapped(d.metrics, o.Log)
 	return d
 }
 
-// Run works until ctx ends, then shuts down in order. Being asked to end is no error.
-func (d *Daemon) Run(ctx context.Context) error {
-	port := webOptions{
-		Listen: d.options.Config.Web.Listen, ConfigFile: d.options.Config.Web.ConfigFile,
-		Registry: d.registry, Ready: d.health.ready, Healthy: d.health.healthy, Page: newStatusPage(d.status, d.log), Log: d.log,
-	}
-	w, err := listenWeb(port)
-	if errors.Is(err, syscall.EADDRINUSE) && d.options.Config.DryRun {
-		port.Listen = "127.0.0.1:0" // a dry run may run beside the real daemon, which has the port
-		w, err = listenWeb(port)
-	}
-	if err != nil {
-		return err
-	}
-	d.log.Info("listening", zap.String("addr", w.Addr()))
-	if d.options.OnListen != nil {
-		d.options.OnListen(w.Addr())
-	}
-	// The web port outlives all else, so that a shutdown can be watched. When it fails, everything ends.
-	serving, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	open, closePort := context.WithCancel(context.WithoutCancel(ctx))
-	defer closePort()
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		cancel(w.Run(open))
-	}()
-
-	err = d.work(serving)
-	if cause := context.Cause(serving); err == nil && ctx.Err() == nil && cause != nil {
-		err = cause
-	}
-	closePort()
-	<-closed
-	return err
-}
-
 // work is everything but the web port.
 func (d *Daemon) work(ctx context.Context) error {
-	if err := d.prepare(ctx); err != nil {
+	d.inherit()
+	if err := d.Prepare(ctx); err != nil {
 		if ctx.Err() != nil && !d.options.Once {
 			return nil // asked to end while AWS was not answering: nothing was begun
 		}
 		return err
 	}
+	d.log.Info("started", zap.String("version", d.options.Version), zap.String("account_id", d.accounts.own.ID), zap.String("identity", d.accounts.own.ARN),
+		zap.Strings("regions", regionNames(d.wanted)), zap.Int("scopes", len(d.wanted)), zap.Bool("dry_run", d.options.Config.DryRun))
 	tagging, stopTagging := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTagging()
 	var behind errgroup.Group // what ends after intake
@@ -237,22 +210,8 @@ func (d *Daemon) refuseIfDenied(ctx context.Context) error {
 	t := time.NewTicker(startTick)
 	defer t.Stop()
 	for {
-		denied, err := 0, error(nil)
-		scopes := d.fleet.all()
-		for _, s := range scopes {
-			p := s.poller.Progress()
-			select {
-			case <-s.poller.FirstAnswered():
-				return nil
-			default:
-			}
-			if p.Tried && awsclient.Denied(p.Err) {
-				denied++
-				err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(p.Err))
-			}
-		}
-		if denied > 0 && denied == len(d.wanted) {
-			return fmt.Errorf("LookupEvents is denied in every Scope: %w", err)
+		if answered, err := d.denied(); answered || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -262,81 +221,32 @@ func (d *Daemon) refuseIfDenied(ctx context.Context) error {
 	}
 }
 
-// saveAll is the last save, of every Scope.
-func (d *Daemon) saveAll(ctx context.Context) error {
-	grace := saveGrace
-	if d.options.Once && ctx.Err() == nil {
-		grace = onceSaveGrace // nobody waits for the exit
-	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	var saves errgroup.Group
+// denied fails when every Scope's last attempt was denied and none was ever answered.
+func (d *Daemon) denied() (answered bool, err error) {
+	denied := 0
 	for _, s := range d.fleet.all() {
-		saves.Go(func() error {
-			err := s.lastSave(last)
-			switch {
-			case errors.Is(err, checkpoint.ErrFenced) && d.options.Leases != nil:
-				s.log.Warn("another replica has taken the Scope: it reads again what was not saved")
-			case err != nil:
-				return fmt.Errorf("last checkpoint of %s: %w", s.id, err)
-			}
-			return nil
-		})
+		p := s.poller.Progress()
+		select {
+		case <-s.poller.FirstAnswered():
+			return true, nil
+		default:
+		}
+		if p.Tried && awsclient.Denied(p.Err) {
+			denied++
+			err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(p.Err))
+		}
 	}
-	err := saves.Wait()
-	switch {
-	case err != nil:
-	case d.options.Store == nil:
-		d.log.Info("dry run: nothing was written")
-	default:
-		d.log.Info("checkpoints saved")
+	if denied > 0 && denied == len(d.wanted) {
+		return false, fmt.Errorf("LookupEvents is denied in every Scope: %w", err)
 	}
-	return err
+	return false, nil
 }
 
-// releaseAtOnce Scopes are released side by side at a shutdown.
-const releaseAtOnce = 32
-
-// releaseAll hands every Scope to whoever comes, once its last save is done, and says that this replica is gone.
-func (d *Daemon) releaseAll(ctx context.Context) error {
-	if d.options.Leases == nil {
+// Prepare finds out the account and its Scopes. It only reads, and the Daemon before may still be at work. Run does it if it was not done.
+func (d *Daemon) Prepare(ctx context.Context) error {
+	if d.tagger != nil {
 		return nil
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveGrace)
-	defer cancel()
-	var releases errgroup.Group
-	releases.SetLimit(releaseAtOnce)
-	for _, s := range d.fleet.all() {
-		releases.Go(func() error {
-			return again(last, func(ctx context.Context) error { return d.options.Leases.Release(ctx, s.id) })
-		})
-	}
-	err := errors.Join(releases.Wait(), again(last, func(ctx context.Context) error { return d.options.Leases.Forget(ctx, d.options.Replica) }))
-	if err != nil {
-		d.log.Warn("not every Scope was released: other replicas have them when our lease ends", zap.Error(err))
-	}
-	return nil
-}
-
-// again does what may fail in passing, until it works or ctx ends.
-func again(ctx context.Context, do func(context.Context) error) error {
-	for {
-		trying, cancel := context.WithTimeout(ctx, time.Second)
-		err := do(trying)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// prepare finds out the account and opens its Scopes.
-func (d *Daemon) prepare(ctx context.Context) error {
 	asking, cancel := ctx, func() {}
 	if d.options.Once { // whoever runs it waits for the end
 		asking, cancel = context.WithTimeout(ctx, onceStart)
@@ -373,8 +283,6 @@ func (d *Daemon) prepare(ctx context.Context) error {
 		Overwrite: cfg.ExistingTags.Overwrite, DryRun: cfg.DryRun,
 		Log: d.log, Registerer: d.registry,
 	})
-	d.log.Info("started", zap.String("version", d.options.Version), zap.String("account_id", account.ID),
-		zap.String("identity", account.ARN), zap.Strings("regions", regionNames(d.wanted)), zap.Int("scopes", len(d.wanted)), zap.Bool("dry_run", cfg.DryRun))
 	return nil
 }
 

@@ -184,10 +184,12 @@ func TestWeb(t *testing.T) {
 	down := fmt.Errorf("the head loop made no attempt for 5m")
 	var healthy error // of this goroutine, and of requests that it waits for
 	reg := New(Options{Log: zap.NewNop(), Version: "test", Commit: "test"}, &Planner{}).registry
-	w, err := listenWeb(webOptions{Listen: "127.0.0.1:0", Registry: reg, Page: newStatusPage(func() status { return status{} }, zap.NewNop()), Ready: func() error { return nil }, Healthy: func() error { return healthy }, Log: zap.NewNop()})
+	port, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer port.Close()
+	w := newWeb(webOptions{Listener: port.lend(), Registry: reg, Page: newStatusPage(func() status { return status{} }, zap.NewNop()), Ready: func() error { return nil }, Healthy: func() error { return healthy }, Log: zap.NewNop()})
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { done <- w.Run(ctx) }()
@@ -220,7 +222,7 @@ func TestWeb(t *testing.T) {
 	if code, body := get("/-/healthy"); code != 503 || !strings.Contains(body, down.Error()) {
 		t.Errorf("unhealthy: %d %q", code, body)
 	}
-	if _, err := listenWeb(webOptions{Listen: w.Addr(), Registry: reg, Log: zap.NewNop()}); err == nil || !strings.Contains(err.Error(), "web.listen") {
+	if _, err := listen(w.Addr()); err == nil || !strings.Contains(err.Error(), "web.listen") {
 		t.Errorf("address in use: error %v, want one that names web.listen", err)
 	}
 	cancel()

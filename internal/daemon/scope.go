@@ -28,6 +28,7 @@ type scope struct {
 	cancel context.CancelFunc // ends its run
 	done   chan struct{}      // closed when that has ended
 	err    error              // why, if not because it was to; set before done is closed
+	saved  bool               // by the last save at a shutdown
 }
 
 // run reads the Scope's events and saves its ledger until ctx ends.

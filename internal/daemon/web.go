@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ const (
 	webScrapes = 8
 	// webGrace is for requests in hand at the end.
 	webGrace = 2 * time.Second
+	webLook  = 5 * time.Millisecond // how often it is looked whether there are any
 )
 
 // probe answers a health question: nil is yes, an error says what is wrong.
@@ -37,8 +39,8 @@ type probe func() error
 
 // webOptions are what the web port is made of.
 type webOptions struct {
-	Listen         string
-	ConfigFile     string // "": neither TLS nor a password; see CheckWebConfig
+	Listener       net.Listener // closed by the web port
+	ConfigFile     string       // "": neither TLS nor a password; see CheckWebConfig
 	Registry       *prometheus.Registry
 	Ready, Healthy probe
 	Page           http.Handler // what is at /
@@ -51,22 +53,21 @@ type web struct {
 	listener   net.Listener
 	configFile string
 	log        *slog.Logger // the toolkit's
+
+	mu   sync.Mutex // guards busy
+	busy map[net.Conn]struct{}
 }
 
-// listenWeb binds the port at once, so that an address in use is an error at start and not a line in a log.
-func listenWeb(o webOptions) (*web, error) {
-	l, err := net.Listen("tcp", o.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("web.listen: %w; set web.listen to a free address, such as 127.0.0.1:0", err)
-	}
+// newWeb makes what serves the port. It starts nothing.
+func newWeb(o webOptions) *web {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry, MaxRequestsInFlight: webScrapes}))
 	mux.Handle("GET /-/ready", answer(o.Ready))
 	mux.Handle("GET /-/healthy", answer(o.Healthy))
 	mux.Handle("GET /{$}", o.Page)
 	log := o.Log.Named("web")
-	return &web{
-		listener:   netutil.LimitListener(l, webConnections),
+	w := &web{
+		listener:   netutil.LimitListener(o.Listener, webConnections),
 		configFile: o.ConfigFile,
 		log:        slog.New(zapslog.NewHandler(log.Core(), zapslog.WithName("web"))),
 		server: &http.Server{
@@ -78,13 +79,34 @@ func listenWeb(o webOptions) (*web, error) {
 			MaxHeaderBytes:    webHeaderBytes,
 			ErrorLog:          zap.NewStdLog(log),
 		},
-	}, nil
+		busy: map[net.Conn]struct{}{},
+	}
+	w.server.ConnState = w.note
+	return w
+}
+
+// note keeps busy the connections that have a request in hand, or have yet to say what they want.
+func (w *web) note(c net.Conn, state http.ConnState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if state == http.StateNew || state == http.StateActive {
+		w.busy[c] = struct{}{}
+	} else {
+		delete(w.busy, c)
+	}
+}
+
+func (w *web) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.busy) == 0
 }
 
 // Addr is where it listens, as HOST:PORT.
 func (w *web) Addr() string { return w.listener.Addr().String() }
 
-// Run serves until ctx ends, then lets requests in hand finish for a moment.
+// Run serves until ctx ends, then lets requests in hand finish for a moment. Who has connected is still answered: the server's own Shutdown
+// would drop who has not said yet what he wants, and after a reload the port goes on.
 func (w *web) Run(ctx context.Context) error {
 	defer w.listener.Close() // serving closes it too, once it has begun
 	done := make(chan error, 1)
@@ -96,10 +118,16 @@ func (w *web) Run(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), webGrace)
 	defer cancel()
+	_ = w.listener.Close()
+	err := <-done
+	w.server.SetKeepAlivesEnabled(false)
+	for !w.idle() && grace.Err() == nil {
+		time.Sleep(webLook)
+	}
 	if err := w.server.Shutdown(grace); err != nil {
 		_ = w.server.Close() // a scraper that never reads its answer must not hold up the exit
 	}
-	if err := <-done; err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("web: %w", err)
 	}
 	return nil

@@ -17,7 +17,12 @@ import (
 // startPort runs a web port until t ends.
 func startPort(t *testing.T, o webOptions, change func(*web)) *web {
 	t.Helper()
-	o.Listen = "127.0.0.1:0"
+	port, err := listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { port.Close() })
+	o.Listener = port.lend()
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
@@ -31,10 +36,7 @@ func startPort(t *testing.T, o webOptions, change func(*web)) *web {
 		o.Page = http.NotFoundHandler()
 	}
 	o.Log = zap.NewNop()
-	w, err := listenWeb(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := newWeb(o)
 	if change != nil {
 		change(w)
 	}

@@ -153,6 +153,12 @@ func NewLimiter(perSecond float64) *Limiter {
 	return &Limiter{rate.NewLimiter(rate.Limit(perSecond), 1), rate.NewLimiter(rate.Limit(perSecond), 1)}
 }
 
+// SetRate changes the rate, from the next attempt on.
+func (l *Limiter) SetRate(perSecond float64) {
+	l.SetLimit(rate.Limit(perSecond))
+	l.sends.SetLimit(rate.Limit(perSecond))
+}
+
 // Run reads until ctx ends, and then returns nil. An error of AWS never ends it; one of the Ledger or the Sink does.
 // It leaves no goroutine behind. It may be called once.
 func (p *Poller) Run(ctx context.Context) error { return p.run(ctx, false) }
@@ -169,6 +175,7 @@ func (p *Poller) FirstAnswered() <-chan struct{} { return p.answered }
 type Progress struct {
 	Final, Head, Backlog time.Time
 	Tried                bool  // one attempt was finished
+	Placed               bool  // the marks are set, and Since is in the backlog
 	Err                  error // of the last attempt; nil when it succeeded
 }
 
@@ -287,6 +294,9 @@ func (p *Poller) first(ctx context.Context, once bool) error {
 	if err := p.reader.start(p.clock.now(), writes, creates); err != nil {
 		return fmt.Errorf("set the marks of %s: %w", p.Scope, err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress.Placed = true
 	return nil
 }
 
