@@ -17,6 +17,7 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 TOOLS := bin/tools
+DIST ?= dist
 GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go' | while read -r f; do [[ -e $$f ]] && echo "$$f"; done)
 
 # Every test runs with these; ARGS adds to them: make test ARGS='-run TestHints ./internal/awsclient'
@@ -42,6 +43,10 @@ help: ## list the targets
 build: ## bin/autotagd (or BIN), static; the same bytes from the same commit and Go
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	  -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o $(BIN) ./cmd/autotagd
+
+.PHONY: release
+release: $(TOOLS)/nfpm $(TOOLS)/cyclonedx-gomod ## dist/: binaries, .deb, SBOMs and checksums; the same bytes from the same commit and Go
+	VERSION='$(VERSION)' COMMIT='$(COMMIT)' GO='$(GO)' deploy/release '$(DIST)'
 
 .PHONY: demo
 demo: build ## the daemon against an AWS in the process; ARGS='--duration 30s' ends it
@@ -158,8 +163,10 @@ tools: $(TOOLS)/staticcheck $(TOOLS)/gofumpt $(TOOLS)/benchstat ## the pinned to
 $(TOOLS)/staticcheck: PACKAGE := honnef.co/go/tools/cmd/staticcheck
 $(TOOLS)/gofumpt: PACKAGE := mvdan.cc/gofumpt
 $(TOOLS)/benchstat: PACKAGE := golang.org/x/perf/cmd/benchstat
+$(TOOLS)/nfpm: PACKAGE := github.com/goreleaser/nfpm/v2/cmd/nfpm
+$(TOOLS)/cyclonedx-gomod: PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 $(TOOLS)/%: tools/go.mod tools/go.sum
-	$(GO) build -C tools -buildvcs=false -o '$(CURDIR)/$@' $(PACKAGE)
+	$(GO) build -C tools -trimpath -buildvcs=false -o '$(CURDIR)/$@' $(PACKAGE)
 	@touch '$@' # go leaves the file as it is when the build is the same
 
 .PHONY: needs-moto
