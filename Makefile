@@ -2,7 +2,7 @@
 #
 # It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
 # for the one against dynalite, and what it installs itself as root on Debian: Chromium (the status page), Prometheus (rules and
-# dashboard), buildah and skopeo (the image). The race detector needs a C compiler besides: without one, tests run without it and
+# dashboard), buildah and skopeo (the image), systemd and man (the Debian package). The race detector needs a C compiler besides: without one, tests run without it and
 # say so; in CI that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
@@ -90,7 +90,7 @@ imports:
 # Tests that take longer than `make test` should are behind AUTOTAGD_SLOW, and those against dynalite need Node.js, those of what Prometheus
 # reads Prometheus; the packages that have some run again, with them.
 .PHONY: slow
-slow: needs-race needs-moto needs-dynalite needs-chromium needs-prometheus
+slow: needs-race needs-moto needs-dynalite needs-chromium needs-prometheus needs-debian
 	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|AUTOTAGD_REQUIRE_PROMETHEUS|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
 	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 AUTOTAGD_REQUIRE_PROMETHEUS=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
@@ -204,6 +204,14 @@ needs-prometheus:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus </dev/null; } || { \
 	  echo 'prometheus and promtool are needed, for the tests of the rules and of the metrics; on Debian: apt-get install prometheus' >&2; exit 1; }
 
+# The build for arm64 takes minutes the first time: here, and not at the cost of a test's time.
+.PHONY: needs-debian
+needs-debian: $(TOOLS)/nfpm $(TOOLS)/cyclonedx-gomod
+	@{ command -v systemd-analyze && command -v man && command -v groff; } >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd man-db groff-base </dev/null; } || { \
+	  echo 'systemd-analyze and man are needed, for the tests of the Debian package; on Debian: apt-get install systemd man-db groff-base' >&2; exit 1; }
+	GOARCH=arm64 GOARM64=v8.0 CGO_ENABLED=0 GOFLAGS= $(GO) build -trimpath -buildvcs=false -o /dev/null ./cmd/autotagd
+
 .PHONY: needs-race
 needs-race:
 	@[[ -n '$(RACE)' ]] || { \
@@ -211,4 +219,4 @@ needs-race:
 
 .PHONY: clean
 clean: ## what the build made; not Go's cache
-	rm -rf bin test/moto/.venv test/dynalite/node_modules test/grafana/node_modules
+	rm -rf bin dist test/moto/.venv test/dynalite/node_modules test/grafana/node_modules

@@ -48,6 +48,7 @@ func newHost(t *testing.T) *host {
 		}
 	}
 	h.write("var/lib/dpkg/status", "")
+	h.write("dev/null", "") // scripts write to it
 	for _, program := range []string{"/bin/sh", "/bin/rm"} {
 		h.copyProgram(program)
 	}

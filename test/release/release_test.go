@@ -63,9 +63,9 @@ func TestMain(m *testing.M) {
 }
 
 // release runs `make release` in tree.
-func release(tree, dist string) error {
+func release(tree, dist string, env ...string) error {
 	cmd := exec.Command("make", "-C", tree, "--no-print-directory", "release", "DIST="+dist, "VERSION="+version, "COMMIT="+commit)
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch, "PLATFORMS="+platforms, "MAKEFLAGS=", "MAKELEVEL=", "AWS_EC2_METADATA_DISABLED=true")
+	cmd.Env = append(append(os.Environ(), env...), "SOURCE_DATE_EPOCH="+epoch, "PLATFORMS="+platforms, "MAKEFLAGS=", "MAKELEVEL=", "AWS_EC2_METADATA_DISABLED=true")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make release: %w\n%s", err, out)
 	}
@@ -113,13 +113,13 @@ func sums(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// From a copy of the tree elsewhere, with other times and other modes of what git doesn't keep, the same bytes come.
+// From a copy of the tree elsewhere, with other times, another time zone and other modes of what git doesn't keep, the same bytes come.
 func TestReleaseIsReproducible(t *testing.T) {
 	first := sums(t, dist(t))
 	elsewhere := filepath.Join(t.TempDir(), "a copy", "autotagd") // with a space: a path that scripts break on
 	copyTree(t, elsewhere)
 	again := filepath.Join(t.TempDir(), "dist")
-	if err := release(elsewhere, again); err != nil {
+	if err := release(elsewhere, again, "TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "USER=somebody"); err != nil {
 		t.Fatal(err)
 	}
 	second := sums(t, again)
