@@ -2,8 +2,8 @@
 #
 # It needs Go (the version in go.mod) and Python 3.11 or newer for the test against moto; `make check` also Node.js 18 or newer
 # for the one against dynalite, and what it installs itself as root on Debian: Chromium (the status page), Prometheus (rules and
-# dashboard), buildah and skopeo (the image), systemd and man (the Debian package). The race detector needs a C compiler besides: without one, tests run without it and
-# say so; in CI that is a failure.
+# dashboard), buildah and skopeo (the image), systemd and man (the Debian package). The race detector needs a C compiler besides: without
+# one, tests run without it and say so; in CI that is a failure.
 # Tools are built from tools/go.mod into bin/tools.
 
 SHELL := bash
