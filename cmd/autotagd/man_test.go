@@ -37,7 +37,7 @@ As a service it is
 edit
 .IR /etc/autotagd/autotagd.yaml ,
 try it with
-.BR "autotagd check \-\-aws" ,
+.BR "autotagd check \-\-config /etc/autotagd/autotagd.yaml \-\-aws" ,
 and have it run from now on with
 .BR "systemctl enable \-\-now autotagd" .
 .SH COMMANDS
