@@ -42,11 +42,6 @@ func newHost(t *testing.T) *host {
 			t.Fatal(err)
 		}
 	}
-	for _, open := range []string{h.root, filepath.Dir(h.root), filepath.Dir(filepath.Dir(h.root))} { // for the plain user
-		if err := os.Chmod(open, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	h.write("var/lib/dpkg/status", "")
 	h.write("dev/null", "") // scripts write to it
 	for _, program := range []string{"/bin/sh", "/bin/rm"} {
@@ -130,10 +125,10 @@ func (h *host) files() map[string]fs.FileMode {
 // asNobody runs the installed program as a plain user.
 func (h *host) asNobody(args ...string) string {
 	h.t.Helper()
-	cmd := exec.Command(h.path("usr/bin/autotagd"), args...)
+	cmd := exec.Command("/usr/bin/autotagd", args...)
 	cmd.Env = []string{"AWS_EC2_METADATA_DISABLED=true"}
-	cmd.Dir = h.root
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: h.root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		h.t.Errorf("autotagd %q: %v\n%s", args, err, out)
@@ -180,7 +175,7 @@ func TestDebianPackage(t *testing.T) {
 	if said := h.asNobody("version"); !strings.Contains(said, version) || !strings.Contains(said, commit) {
 		t.Errorf("version: %q", said)
 	}
-	if said := h.asNobody("check", "--config", h.path("etc/autotagd/autotagd.yaml")); !strings.HasPrefix(said, "regions: []") {
+	if said := h.asNobody("check", "--config", "/etc/autotagd/autotagd.yaml"); !strings.HasPrefix(said, "regions: []") {
 		t.Errorf("check of the installed configuration: %q", said)
 	}
 
@@ -208,6 +203,32 @@ func TestDebianPackage(t *testing.T) {
 	for name := range h.files() {
 		if _, there := before[name]; !there && name != "var/lib/private" && name != "etc/default" {
 			t.Errorf("after the purge %s is still there", name)
+		}
+	}
+}
+
+// On a host where systemd is at work it hears of the package: nothing is enabled or started by an installation, an upgrade restarts what runs
+// and does not wait, and a removal stops it.
+func TestDebianPackageTellsSystemd(t *testing.T) {
+	deb := filepath.Join(dist(t), "autotagd_1.2.3-1_amd64.deb")
+	h := newHost(t)
+	if err := os.MkdirAll(h.path("run/systemd/system"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.write("bin/systemctl", "#!/bin/sh\necho \"$*\" >>/said\n")
+	if err := os.Chmod(h.path("bin/systemctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ args, want string }{
+		{"--install " + deb, "daemon-reload\n"},
+		{"--install " + deb, "daemon-reload\ndaemon-reload\n--no-block try-restart autotagd.service\n"}, // of the old postrm, and of the new postinst
+		{"--remove autotagd", "stop autotagd.service\n--no-reload disable autotagd.service\ndaemon-reload\n"},
+		{"--purge autotagd", "daemon-reload\n"},
+	} {
+		h.write("said", "")
+		h.dpkg(strings.Fields(step.args)...)
+		if said, err := os.ReadFile(h.path("said")); err != nil || string(said) != step.want {
+			t.Errorf("dpkg %s: systemctl was told\n%s(%v), want\n%s", step.args, said, err, step.want)
 		}
 	}
 }
