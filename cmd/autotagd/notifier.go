@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
-
-	"github.com/autotagd/autotagd/internal/daemon"
 )
 
 const (
@@ -16,22 +15,32 @@ const (
 	statusTick = 5 * time.Second        // how often what `systemctl status` shows is renewed, unless the watchdog wants it sooner
 )
 
+// working is the Daemon at work, as systemd hears of it.
+type working interface {
+	Ready() error
+	Healthy() error
+	Summary() string
+}
+
 // notifier tells systemd how the Daemon at work is, by sd_notify(3): READY=1 when /-/ready says so, WATCHDOG=1 while /-/healthy does. Without
 // $NOTIFY_SOCKET it says nothing.
 type notifier struct {
-	working *atomic.Pointer[daemon.Daemon]
+	working func() working
 	ready   atomic.Bool // READY=1 was said
 	log     *zap.Logger // set by start
 	broken  atomic.Bool // a failure was logged
 }
 
-func newNotifier(working *atomic.Pointer[daemon.Daemon]) *notifier {
+func newNotifier(working func() working) *notifier {
 	return &notifier{working: working, log: zap.NewNop()}
 }
 
 // start notifies until ctx ends, and then says that the daemon is ending. What it returns waits for that.
 func (n *notifier) start(ctx context.Context, log *zap.Logger) (stop func()) {
 	n.log = log
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return func() {}
+	}
 	watchdog, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
 		log.Warn("the watchdog is off", zap.Error(err))
@@ -52,7 +61,7 @@ func (n *notifier) run(ctx context.Context, watchdog time.Duration) {
 	}
 	said, sick, next := "", false, time.Now()
 	for {
-		d := n.working.Load()
+		d := n.working()
 		waiting, healthy := d.Ready(), d.Healthy()
 		if waiting == nil && !n.ready.Load() {
 			n.send(systemd.SdNotifyReady)

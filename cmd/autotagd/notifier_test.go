@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,9 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
 )
@@ -138,6 +143,45 @@ func TestSystemdIsNotified(t *testing.T) {
 	if !order.MatchString(said) {
 		t.Errorf("said in the order %s", said)
 	}
+}
+
+// sick is a Daemon that is ready, and whose health a test sets.
+type sick struct{ err atomic.Pointer[error] }
+
+func (s *sick) Ready() error    { return nil }
+func (s *sick) Summary() string { return "well" }
+func (s *sick) Healthy() error {
+	if err := s.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// A daemon that makes no progress gives no beat, so that systemd ends it, and says why; one that makes some again is spared.
+func TestWatchdogIsNotFedWhileUnhealthy(t *testing.T) {
+	s := supervise(t)
+	t.Setenv("NOTIFY_SOCKET", s.path)
+	t.Setenv("WATCHDOG_USEC", "30000")
+	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+	d := new(sick)
+	core, logs := observer.New(zap.ErrorLevel)
+	stop := newNotifier(func() working { return d }).start(t.Context(), zap.New(core))
+	defer stop()
+	s.until("WATCHDOG=1", 3)
+	stuck := errors.New("the head loop made no attempt for 5m")
+	d.err.Store(&stuck)
+	s.until("STATUS=not healthy: the head loop made no attempt for 5m", 1)
+	beats := s.count("WATCHDOG=1")
+	time.Sleep(200 * time.Millisecond) // six beats, were it healthy
+	if n := s.count("WATCHDOG=1"); n != beats {
+		t.Errorf("%d beats while unhealthy", n-beats)
+	}
+	if n := logs.Len(); n != 1 {
+		t.Errorf("%d lines of the log, want one: %v", n, logs.All())
+	}
+	d.err.Store(nil)
+	s.until("STATUS=well", 2)
+	s.until("WATCHDOG=1", beats+1)
 }
 
 // A service manager that does not hear is no reason to end.

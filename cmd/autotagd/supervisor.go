@@ -52,7 +52,7 @@ func newSupervisor(env environment, configPath string, dryRun bool, since time.T
 	s := &supervisor{
 		env: env, configPath: configPath, dryRun: dryRun, since: since, once: once, reloads: daemon.NewReloads(), hangup: make(chan os.Signal, 1),
 	}
-	s.systemd = newNotifier(&s.working)
+	s.systemd = newNotifier(func() working { return s.working.Load() })
 	return s
 }
 
