@@ -235,6 +235,22 @@ func TestReloadOfWhatCannotBe(t *testing.T) {
 		t.Errorf("the port before, %s, is still open", was)
 	}
 	r.tagged("blue")
+
+	// The same port with a password from now on.
+	web := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(web, []byte("basic_auth_users: {prometheus: '"+passwordHash(t)+"'}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.reload(fmt.Sprintf(reloadTags, "green")+`web: {listen: "localhost:0", config_file: "`+web+`"}`, inForce, 2)
+	resp, err := http.Get("http://" + r.addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without the new password: %s", resp.Status)
+	}
+	r.tagged("green")
 	r.end()
 }
 
