@@ -223,7 +223,7 @@ func (d dashboard) allValue(t *testing.T, variable string) string {
 	return ""
 }
 
-// answer returns what the first query of a panel gives now, by the values of a label.
+// answer returns what a panel's queries give now, by the values of a label.
 func (s *show) answer(title string, now time.Time, label string) map[string]float64 {
 	s.t.Helper()
 	d := readDashboard(s.t)
@@ -231,13 +231,15 @@ func (s *show) answer(title string, now time.Time, label string) map[string]floa
 	if i < 0 {
 		s.t.Fatalf("no panel %q", title)
 	}
-	got, err := s.p.at(now, s.window(now).fill(d.Panels[i].Targets[0].Expr, d.allValue(s.t, "account"), d.allValue(s.t, "region")))
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	by := map[string]float64{}
-	for _, g := range got {
-		by[g.Metric[label]] += g.Values[0]
+	for _, q := range d.Panels[i].Targets {
+		got, err := s.p.at(now, s.window(now).fill(q.Expr, d.allValue(s.t, "account"), d.allValue(s.t, "region")))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, g := range got {
+			by[g.Metric[label]] += g.Values[0]
+		}
 	}
 	return by
 }

@@ -92,7 +92,7 @@ def covered():
              "How the resources of this time range ended. Tagged: the tags are there. Kept: such a tag with another value was there, and the configuration "
              "keeps it. Skipped: by rule, or nobody is to be credited. Gone: deleted before it could be tagged. Missed: could not be tagged, see the "
              "reasons. would_tag: a dry run. Across restarts; exact but for what one scrape interval brings.",
-             [query(counted(RESOURCES, SCOPE, "outcome"), "{{outcome}}", instant=True)], 12, 7, unit="locale", decimals=0,
+             [query(counted(RESOURCES, labeled(SCOPE, f'outcome="{o}"'), "outcome"), o, instant=True) for o in OUTCOMES], 12, 7, unit="locale", decimals=0,
              overrides=painted(OUTCOMES), orientation="vertical", text="value_and_name"),
         stat("Also worth a look",
              "Waiting: deferred, to be tried again. Owners unmapped: events of this time range whose owner no row of the directory file matches (0 without "
@@ -366,6 +366,6 @@ def dashboard():
 
 
 if __name__ == "__main__":
+    text = json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"  # all of it before the file is touched
     with open(sys.argv[1], "w", encoding="utf-8") as f:
-        json.dump(dashboard(), f, indent=2, ensure_ascii=False)
-        f.write("\n")
+        f.write(text)
