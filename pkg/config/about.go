@@ -138,7 +138,7 @@ func descriptions() map[string]description {
 		"catalog": {"Which calls create what, beside what is built in.", "", "catalog: {}"},
 		"catalog.files": {
 			"Tables of calls that the catalog lacks, or has otherwise. Relative to the working directory.",
-			"See [catalog.md](catalog.md). They are read at the start alone.",
+			"See [catalog.md](catalog.md). They are read at a start and at a reload.",
 			"catalog: {files: [wickr.tsv]}",
 		},
 		"tagging":            {"How tags are written.", "", "tagging: {}"},
