@@ -311,13 +311,14 @@ def health():
                query(rate("autotagd_events_created_total", SCOPE), "create events"),
                query(rate("autotagd_events_duplicate_total", SCOPE), "duplicates")], 6, 8, alerts=("AutotagdNothingSeen",), unit="suffix: /s", decimals=2,
               overrides=painted({"read": GREY, "create events": GREEN, "duplicates": BLUE}), calcs=("lastNotNull", "mean", "max")),
-        stat("Accounts and directory",
-             "Accounts: whether all accounts and their Regions could be read at the last attempt; what could not is as it was before. Directory: whether the file, "
+        stat("Configuration",
+             "Reload: whether the last reload of the configuration succeeded. Accounts: whether all accounts and their Regions could be read at the last attempt; what could not is as it was before. Directory: whether the file, "
              "as it is now, is in force (also where there is none). The worst of all processes.",
-             [query(f"min(autotagd_accounts_last_read_successful{{{JOB}}})", "accounts", instant=True),
+             [query(f"min(autotagd_config_last_reload_successful{{{JOB}}})", "reload", instant=True),
+              query(f"min(autotagd_accounts_last_read_successful{{{JOB}}})", "accounts", instant=True),
               query(f"min(autotagd_directory_last_read_successful{{{JOB}}})", "directory", instant=True)],
              6, 8,
-             alerts=("AutotagdAccountsUnreadable", "AutotagdDirectoryNotInForce"),
+             alerts=("AutotagdAccountsUnreadable", "AutotagdDirectoryNotInForce", "AutotagdConfigNotReloaded"),
              unit="locale", thresholds=steps(RED, (1, GREEN)), orientation="horizontal", text="value_and_name", defaults={"mappings": [
                  {"type": "value", "options": {"0": {"text": "failed", "index": 0}, "1": {"text": "read", "index": 1}}}]}),
         lines("Goroutines",
