@@ -225,7 +225,7 @@ def behind():
                   override("account", unit="string"),
                   override("Watermark lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (600, ORANGE), (900, RED))),
                   override("Floor lag", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (10800, ORANGE), (14400, RED))),
-                  override("longest wait", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (3600, ORANGE), (43200, RED))),
+                  override("longest wait", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (7200, ORANGE), (43200, RED))),
                   override("deferred", unit="locale", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("saturated", unit="bool_yes_no", custom_cellOptions={"type": "color-text"}, thresholds=steps("text", (1, ORANGE))),
                   override("holders", unit="locale", decimals=0, custom_cellOptions={"type": "color-text"}, thresholds=steps(RED, (1, "text"), (2, RED))),
