@@ -23,7 +23,7 @@ const (
 	pictureLine  = 27 // pixels
 	pictureHead  = 76
 
-	pictureColors = 128
+	pictureColors = 256
 )
 
 // TestDashboardPicture draws the dashboard's figures of a demo with faults, from the answers of a real Prometheus to its queries.
