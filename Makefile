@@ -24,6 +24,8 @@ GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go' | while re
 RACE = $(shell [[ $$($(GO) env CGO_ENABLED) == 1 ]] && command -v "$$($(GO) env CC)" >/dev/null && echo -race)
 TESTFLAGS = $(RACE) -shuffle=on -timeout=10m
 ARGS ?=
+# What is built without the race detector is built in one way, so that nothing is compiled twice.
+PLAIN := CGO_ENABLED=0 GOFLAGS=-trimpath
 FUZZTIME ?= 10s
 BENCHCOUNT ?= 1
 SCALETIME ?= 5m
@@ -65,11 +67,11 @@ format: $(TOOLS)/gofumpt
 
 .PHONY: vet
 vet:
-	$(GO) vet ./...
+	$(PLAIN) $(GO) vet ./...
 
 .PHONY: lint
 lint: $(TOOLS)/staticcheck
-	$(TOOLS)/staticcheck ./...
+	$(PLAIN) $(TOOLS)/staticcheck ./...
 
 .PHONY: tidy
 tidy:
@@ -80,25 +82,25 @@ tidy:
 .PHONY: generated
 generated: needs-moto
 	@state() { git diff | sha256sum; git ls-files --others --exclude-standard | sort | xargs -r -d '\n' sha256sum; }; \
-	before=$$(state); $(GO) generate ./pkg/... ./...; [[ $$(state) == "$$before" ]] || \
+	before=$$(state); $(PLAIN) $(GO) generate ./pkg/... ./...; [[ $$(state) == "$$before" ]] || \
 	  { echo 'generated files were out of date: they have been made anew, commit them' >&2; exit 1; }
 
 .PHONY: imports
 imports:
-	$(GO) test -count=1 ./internal/archtest
+	$(PLAIN) $(GO) test -count=1 ./internal/archtest
 
 # Tests that take longer than `make test` should are behind AUTOTAGD_SLOW, and those against dynalite need Node.js, those of what Prometheus
-# reads Prometheus; the packages that have some run again, with them.
+# reads Prometheus; the packages that have some run again, with them. Without the race detector: `make test` has it, and most of what is
+# slow runs in processes of its own or in virtual time, where it only costs minutes.
 .PHONY: slow
-slow: needs-race needs-moto needs-dynalite needs-chromium needs-prometheus needs-debian
+slow: needs-moto needs-dynalite needs-chromium needs-prometheus needs-debian
 	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|AUTOTAGD_REQUIRE_PROMETHEUS|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
-	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 AUTOTAGD_REQUIRE_PROMETHEUS=1 $(GO) test $(RACE) -shuffle=on -timeout=15m $$dirs; fi
+	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 AUTOTAGD_REQUIRE_PROMETHEUS=1 $(PLAIN) $(GO) test -shuffle=on -timeout=15m $$dirs; fi
 
-# Without the race detector, which only slows what runs in processes of their own.
 .PHONY: image
 image: needs-buildah ## the image of the Dockerfile, built without its base, looked at and run: as root on Debian
-	AUTOTAGD_IMAGE=1 $(GO) test -run='^TestImage$$' -count=1 -timeout=30m ./cmd/autotagd
+	AUTOTAGD_IMAGE=1 $(PLAIN) $(GO) test -run='^TestImage$$' -count=1 -timeout=30m ./cmd/autotagd
 
 .PHONY: somesim
 somesim:
@@ -166,7 +168,7 @@ $(TOOLS)/benchstat: PACKAGE := golang.org/x/perf/cmd/benchstat
 $(TOOLS)/nfpm: PACKAGE := github.com/goreleaser/nfpm/v2/cmd/nfpm
 $(TOOLS)/cyclonedx-gomod: PACKAGE := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 $(TOOLS)/%: tools/go.mod tools/go.sum
-	$(GO) build -C tools -trimpath -buildvcs=false -o '$(CURDIR)/$@' $(PACKAGE)
+	CGO_ENABLED=0 GOFLAGS= $(GO) build -C tools -trimpath -buildvcs=false -o '$(CURDIR)/$@' $(PACKAGE)
 	@touch '$@' # go leaves the file as it is when the build is the same
 
 .PHONY: needs-moto

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -74,11 +73,11 @@ func Start(t testing.TB) string {
 
 // installed returns this directory, if setup has been run in it.
 func installed() (string, error) {
-	_, here, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(here) {
-		return "", errors.New("cannot find test/dynalite: the test was built with -trimpath")
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot find test/dynalite: go env GOMOD: %w", err)
 	}
-	dir := filepath.Dir(here)
+	dir := filepath.Join(filepath.Dir(string(mod)), "test", "dynalite")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".lock")); err != nil {
 		return "", fmt.Errorf("dynalite is not installed: run `test/dynalite/setup`, or `make check`: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,11 +82,11 @@ func Start(t testing.TB) string {
 
 // installed returns the path of moto_server in the virtual environment beside this file.
 func installed() (string, error) {
-	_, here, _, ok := runtime.Caller(0)
-	if !ok || !filepath.IsAbs(here) {
-		return "", errors.New("cannot find test/moto: the test was built with -trimpath")
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot find test/moto: go env GOMOD: %w", err)
 	}
-	server := filepath.Join(filepath.Dir(here), ".venv", "bin", "moto_server")
+	server := filepath.Join(filepath.Dir(string(mod)), "test", "moto", ".venv", "bin", "moto_server")
 	if _, err := os.Stat(server); err != nil {
 		return "", fmt.Errorf("moto is not installed: run `test/moto/setup`, or `make test`: %w", err)
 	}

@@ -175,7 +175,7 @@ func TestDebianPackage(t *testing.T) {
 	if said := h.asNobody("version"); !strings.Contains(said, version) || !strings.Contains(said, commit) {
 		t.Errorf("version: %q", said)
 	}
-	if said := h.asNobody("check", "--config", "/etc/autotagd/autotagd.yaml"); !strings.HasPrefix(said, "regions: []") {
+	if said := h.asNobody("check", "--config", "/etc/autotagd/autotagd.yaml"); !strings.Contains(said, "\nregions: []\n") {
 		t.Errorf("check of the installed configuration: %q", said)
 	}
 
