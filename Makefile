@@ -104,7 +104,7 @@ image: needs-buildah ## the image of the Dockerfile, built without its base, loo
 
 .PHONY: somesim
 somesim:
-	AUTOTAGD_SIM_CALM=1 $(MAKE) sim SEEDS=50 WEEKS=1
+	$(MAKE) sim SEEDS=50 WEEKS=1
 
 .PHONY: bench
 bench: ## every benchmark: of polling, of tagging, of a start, and of the parts

@@ -61,7 +61,7 @@ func inProcess(t *testing.T, name string, seed uint64, variable string) string {
 	cmd := exec.Command(self, "-test.run=^TestSimulation$/^"+name+"$", "-test.v", "-test.timeout=20m")
 	cmd.Args[0] = "sim.test" // what it is given is in its memory, and moves the rest
 	cmd.Env = []string{
-		"AWS_EC2_METADATA_DISABLED=true", childEnv + "=1", "AUTOTAGD_SIM_CALM=" + os.Getenv("AUTOTAGD_SIM_CALM"), "AUTOTAGD_SIM=0", "AUTOTAGD_SIM_WEEKS=0", variable + "=1", fmt.Sprint("AUTOTAGD_SIM_SEED=", seed),
+		"AWS_EC2_METADATA_DISABLED=true", childEnv + "=1", "AUTOTAGD_SIM=0", "AUTOTAGD_SIM_WEEKS=0", variable + "=1", fmt.Sprint("AUTOTAGD_SIM_SEED=", seed),
 		"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=3GiB", "GODEBUG=asyncpreemptoff=1",
 	}
 	b, err := cmd.CombinedOutput()

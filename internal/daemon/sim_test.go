@@ -97,7 +97,7 @@ func simulate(t *testing.T, seed uint64, length time.Duration) {
 		close(over)
 		all.Wait()
 		if replays {
-			t.Log(s.watch.digest())
+			t.Logf("%s: a scan every %s, a final pass every %s, %d Scopes, tabled %v, replicas %d, by name %v", s.watch.digest(), s.interval, s.sweep, len(s.regions)*max(1, s.accounts), s.tabled, s.replicas, len(s.only) > 0)
 		}
 	})
 }
@@ -122,8 +122,8 @@ type shape struct {
 func drawShape(rng *rand.Rand, length time.Duration) shape {
 	s := shape{
 		length:   length,
-		interval: pickOf(rng, 30*time.Second, time.Minute, time.Minute, 2*time.Minute, 2*time.Minute, 4*time.Minute),
-		sweep:    pickOf(rng, time.Minute, 2*time.Minute, 5*time.Minute),
+		interval: pickOf(rng, 30*time.Second, time.Minute, 2*time.Minute, 2*time.Minute, 4*time.Minute, 4*time.Minute),
+		sweep:    pickOf(rng, time.Minute, 2*time.Minute, 5*time.Minute, 5*time.Minute),
 		lookback: pickOf(rng, 5*time.Minute, 10*time.Minute, 30*time.Minute),
 		past:     pickOf(rng, 5*time.Minute, time.Hour),
 		regions:  pickOf(rng, []string{"us-east-1"}, []string{"eu-central-1", "us-east-1"}),
@@ -149,7 +149,7 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 	case scopes == 1 && rng.IntN(12) == 0:
 		s.interval = 5 * time.Second
 	case scopes > 2:
-		s.interval, s.sweep = max(s.interval, time.Minute), max(s.sweep, 2*time.Minute)
+		s.interval, s.sweep, s.creates, s.writes = 4*time.Minute, 5*time.Minute, 0.003, 0.003
 	}
 	if length > 24*time.Hour { // so many hours cost as little as they can
 		s.interval, s.sweep, s.creates, s.writes = 4*time.Minute, 10*time.Minute, 0.002, 0.004

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/autotagd/autotagd/internal/fakeaws"
@@ -150,10 +149,9 @@ func (s *sim) blow(rng *rand.Rand) (what string, scopes []event.Scope) {
 
 var developer = fakeaws.SSO("olga.petrova@example.com", "Developer")
 
-// sparing reports whether hundreds of resources are too many here: where few names are made, mostly in a week, and with
-// AUTOTAGD_SIM_CALM.
+// sparing reports whether hundreds of resources are too many here: where few names are made, and mostly in a week.
 func (s *sim) sparing(rng *rand.Rand) bool {
-	return len(s.only) > 0 || os.Getenv("AUTOTAGD_SIM_CALM") != "" || s.length > simHours && rng.IntN(20) > 0
+	return len(s.only) > 0 || s.length > simHours && rng.IntN(20) > 0
 }
 
 // launch has somebody launch 25 instances n times.

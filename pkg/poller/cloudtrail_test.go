@@ -105,7 +105,10 @@ func (f *cloudTrail) Do(req *http.Request) (*http.Response, error) {
 	}
 	r := request{token: in.NextToken}
 	if in.StartTime != nil {
-		r.start, r.end = time.Unix(int64(*in.StartTime), 0).UTC(), time.Unix(int64(*in.EndTime), 0).UTC()
+		r.start = time.Unix(int64(*in.StartTime), 0).UTC()
+	}
+	if in.EndTime != nil {
+		r.end = time.Unix(int64(*in.EndTime), 0).UTC()
 	}
 	f.attribute(&r, in.LookupAttributes[0].AttributeKey, in.LookupAttributes[0].AttributeValue)
 	events, next, code, err := f.serve(req.Context(), r)

@@ -40,9 +40,37 @@ func TestASecondFirstCall(t *testing.T) {
 			rig.stop()
 			second := rig.ct.seen()[1]
 			settled := second.at.Sub(second.end) // of what was asked for
+			if r.second && !second.start.IsZero() {
+				t.Errorf("the second call begins at %v: what AWS takes for too old moves on", second.start)
+			}
 			if is := settled > 9*time.Minute && settled < 11*time.Minute; is != r.second {
 				t.Errorf("%g writes a second: the second call is for what is %v old and older (%+v), want so: %v", r.writes, settled, second, r.second)
 			}
 		})
 	}
+}
+
+// A second page that isn't answered is done without: nothing waits for a sample.
+func TestASecondFirstCallThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rig := newRig(t, 5, 1, 3*time.Hour, time.Hour)
+		rig.ct.fault = func(n int, r request) fault {
+			if !r.end.IsZero() && r.start.IsZero() {
+				return fault{code: "InvalidTimeRangeException"}
+			}
+			return fault{}
+		}
+		rig.start()
+		time.Sleep(5 * time.Minute)
+		rig.stop()
+		seconds := 0
+		for _, r := range rig.ct.seen() {
+			if !r.end.IsZero() && r.start.IsZero() {
+				seconds++
+			}
+		}
+		if seconds != 1 || len(rig.b.resets) != 1 {
+			t.Errorf("%d second calls, want one; the marks were set %d times, want once", seconds, len(rig.b.resets))
+		}
+	})
 }

@@ -36,14 +36,18 @@ func (p *Poller) make(ctx context.Context, c *call, now time.Time) result {
 	return result{call: c, answer: a}
 }
 
-// lookup makes one LookupEvents attempt: the Scope's first, without times, when c has no slice. One of no pass has an empty slice.
+// lookup makes one LookupEvents attempt: the Scope's first, without times, when c has no slice. Its second has an empty one, and no
+// start: the oldest that AWS takes, 90 days back, moves on while an attempt is under way.
 func (p *Poller) lookup(ctx context.Context, c *call) ([]Event, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	in := &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(pageSize)}
 	attribute := types.LookupAttribute{AttributeKey: types.LookupAttributeKeyReadOnly, AttributeValue: aws.String("false")}
 	if c.slice != nil {
-		in.StartTime, in.EndTime = aws.Time(c.start), aws.Time(c.end)
+		in.EndTime = aws.Time(c.end)
+		if !c.start.IsZero() {
+			in.StartTime = aws.Time(c.start)
+		}
 		if c.slice.name != "" {
 			attribute = types.LookupAttribute{AttributeKey: types.LookupAttributeKeyEventName, AttributeValue: aws.String(c.slice.name)}
 		}

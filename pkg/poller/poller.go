@@ -273,21 +273,41 @@ func (p *Poller) tokenIn() time.Duration {
 	return time.Duration(missing / float64(p.limiter.Limit()) * float64(time.Second))
 }
 
-// first makes the Scope's first calls, until they are answered: they tell AWS's time and how dense events are. Nothing is
-// decided before.
+// first makes the Scope's first call, until it is answered: it tells AWS's time and how dense events are. Nothing is decided before.
 func (p *Poller) first(ctx context.Context, once bool) error {
-	pg, more, err := p.ask(ctx, once, &call{})
-	if err != nil || ctx.Err() != nil {
-		return err
-	}
-	now := p.clock.now()
-	writes, creates := pg.density(now, more)
-	if end, young := p.reader.young(now, pg, more); young {
-		pg, more, err := p.ask(ctx, once, &call{slice: &slice{}, start: notBefore(time.Time{}, now), end: end})
-		if err != nil || ctx.Err() != nil {
-			return err
+	for {
+		pg, more, r := p.ask(ctx, &call{})
+		if ctx.Err() != nil {
+			return nil
 		}
-		if w, c := pg.density(end, more); w > writes {
+		if r.err == nil && p.clock.set() {
+			return p.place(ctx, pg, more)
+		}
+		if once && r.err != nil && (r.answer.outcome.permanent() || p.failures >= onceFailures) {
+			return r.err
+		}
+		wait := max(r.answer.pause, r.answer.backoff)
+		if r.err == nil {
+			wait = backoff(1, 10*time.Second, time.Minute)
+			p.Log.Error("LookupEvents answers without a Date header: AWS's time is unknown")
+		}
+		if !sleep(ctx, wait, p.turn) {
+			return nil
+		}
+	}
+}
+
+// place sets the marks, by the Scope's newest page; more says that there are older events. A page that is too young gets a second one,
+// for which one attempt has to do.
+func (p *Poller) place(ctx context.Context, newest page, more bool) error {
+	now := p.clock.now()
+	writes, creates := newest.density(now, more)
+	if end, young := p.reader.young(now, newest, more); young {
+		pg, more, r := p.ask(ctx, &call{slice: &slice{}, end: end})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if w, c := pg.density(end, more); r.err == nil && w > writes {
 			writes, creates = w, c
 		}
 	}
@@ -300,42 +320,26 @@ func (p *Poller) first(ctx context.Context, once bool) error {
 	return nil
 }
 
-// ask makes a call of no pass, again and again until it is answered and AWS's time is known, or ctx ends. It says whether there is
-// more than the page. With once it gives up where an error is permanent or goes on.
-func (p *Poller) ask(ctx context.Context, once bool, c *call) (pg page, more bool, err error) {
-	for {
-		p.turn()
-		if err := p.limiter.Wait(ctx); err != nil {
-			return page{}, false, nil // ctx ended
-		}
-		p.begin(c)
-		records, token, err := p.lookup(ctx, c)
-		if ctx.Err() != nil {
-			return page{}, false, nil
-		}
-		r := result{call: c, answer: answer{outcome: classify(err)}, err: err}
+// ask makes a call of no pass, once, and sums up its page; more says that there are older events.
+func (p *Poller) ask(ctx context.Context, c *call) (pg page, more bool, r result) {
+	p.turn()
+	r.call = c
+	if r.err = p.limiter.Wait(ctx); r.err != nil {
+		return page{}, false, r // ctx ended
+	}
+	p.begin(c)
+	records, token, err := p.lookup(ctx, c)
+	r.answer, r.err = answer{outcome: classify(err)}, err
+	if ctx.Err() == nil {
 		p.failed(&r)
-		if err == nil && p.clock.set() {
-			pg := summary(records)
-			for _, e := range records {
-				if p.Names.Known(e.Source, e.Name) || p.catalog.has(e.Name) {
-					pg.creates++
-				}
-			}
-			return pg, token != "", nil
-		}
-		if once && err != nil && (r.answer.outcome.permanent() || p.failures >= onceFailures) {
-			return page{}, false, err
-		}
-		wait := max(r.answer.pause, r.answer.backoff)
-		if err == nil {
-			wait = backoff(1, 10*time.Second, time.Minute)
-			p.Log.Error("LookupEvents answers without a Date header: AWS's time is unknown")
-		}
-		if !sleep(ctx, wait, p.turn) {
-			return page{}, false, nil
+	}
+	pg = summary(records)
+	for _, e := range records {
+		if p.Names.Known(e.Source, e.Name) || p.catalog.has(e.Name) {
+			pg.creates++
 		}
 	}
+	return pg, token != "", r
 }
 
 // sleep waits, going round all the same; false when ctx ends.
