@@ -179,7 +179,10 @@ func (f *cloudTrail) serve(ctx context.Context, r request) (events []sample, nex
 	}
 	start, end := r.start, r.end
 	if start.IsZero() {
-		start, end = f.a.from, r.at
+		start = f.a.from
+	}
+	if end.IsZero() {
+		end = r.at
 	}
 	if start.After(end) || !r.start.IsZero() && r.at.Sub(start) > retention {
 		f.t.Errorf("window %v to %v at %v", start, end, r.at)
