@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,18 +31,31 @@ type plug struct {
 	pulled atomic.Bool
 	// apart is set while nothing gets through to DynamoDB, and nothing from there.
 	apart atomic.Bool
+	// stuck is what was sent to DynamoDB meanwhile, and may yet arrive.
+	stuck requests
+	// save, if set, is called once, before a state is written to DynamoDB.
+	save atomic.Pointer[func()]
 	// heard, if set, is shown what gets through: each request as it leaves, and its answer if one came.
 	heard func(r *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error)
 }
 
 func (p *plug) Do(r *http.Request) (*http.Response, error) {
 	table := strings.HasPrefix(r.URL.Host, "dynamodb.")
-	if p.pulled.Load() || table && p.apart.Load() {
+	off := func() bool { return p.pulled.Load() || table && p.apart.Load() }
+	if table && p.save.Load() != nil && bytes.Contains(body(r), []byte(`"#data"`)) {
+		if save := p.save.Swap(nil); save != nil {
+			(*save)()
+		}
+	}
+	if off() {
+		if table {
+			p.stuck.add(r)
+		}
 		return nil, errors.New("the plug is pulled")
 	}
 	do := func(r *http.Request) (*http.Response, error) {
 		out, err := p.client.Do(r)
-		if p.pulled.Load() || table && p.apart.Load() {
+		if off() {
 			return nil, errors.New("the plug is pulled")
 		}
 		return out, err
@@ -47,6 +64,62 @@ func (p *plug) Do(r *http.Request) (*http.Response, error) {
 		return p.heard(r, do)
 	}
 	return do(r)
+}
+
+// upon has f called before the next state is written; nil takes that back.
+func (p *plug) upon(f func()) {
+	if f == nil {
+		p.save.Store(nil)
+		return
+	}
+	p.save.Store(&f)
+}
+
+// body returns what a request sends, and leaves it there.
+func body(r *http.Request) []byte {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil // whoever waited for it has gone
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	return b
+}
+
+// requests are kept on their way.
+type requests struct {
+	mu  sync.Mutex
+	all []*http.Request
+}
+
+func (q *requests) add(r *http.Request) {
+	r = r.Clone(context.WithoutCancel(r.Context()))
+	body(r)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.all = append(q.all, r)
+}
+
+func (q *requests) take() []*http.Request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := q.all
+	q.all = nil
+	return all
+}
+
+// arrive has some of the requests that are stuck reach DynamoDB after all, in any order. Nobody waits for their answers any more.
+func (p *plug) arrive(rng *rand.Rand) (n int) {
+	all := p.stuck.take()
+	for _, i := range rng.Perm(len(all)) {
+		if rng.IntN(2) == 0 {
+			continue
+		}
+		n++
+		if out, err := p.client.Do(all[i]); err == nil {
+			_ = out.Body.Close()
+		}
+	}
+	return n
 }
 
 // table is the world's table, as a life sees it that has a way to AWS of its own.

@@ -434,18 +434,10 @@ func (s *sim) leadReplicas(ctx context.Context, rng *rand.Rand) []*life {
 		case x == 2:
 			lives[n].end("is killed", false)
 			lives = append(lives[:n], lives[n+1:]...)
-		case x == 3: // for less than a lease, and for more
-			s.watch.note(lives[n].name + " is cut off from AWS")
-			lives[n].plug.pulled.Store(true)
-			pause(ctx, between(rng, time.Second, 100*time.Second))
-			s.watch.note(lives[n].name + " reaches AWS again")
-			lives[n].plug.pulled.Store(false)
+		case x == 3:
+			from = lives[n].cutOff(ctx, "AWS", &lives[n].plug.pulled, rng)
 		case x == 4:
-			s.watch.note(lives[n].name + " is cut off from DynamoDB")
-			lives[n].plug.apart.Store(true)
-			pause(ctx, between(rng, time.Second, 100*time.Second))
-			s.watch.note(lives[n].name + " reaches DynamoDB again")
-			lives[n].plug.apart.Store(false)
+			from = lives[n].cutOff(ctx, "DynamoDB", &lives[n].plug.apart, rng)
 		}
 		s.watch.trouble(nil, from, s.cloud.Now().Add(time.Minute)) // two leases
 	}
@@ -453,6 +445,28 @@ func (s *sim) leadReplicas(ctx context.Context, rng *rand.Rand) []*life {
 		lives = append(lives, s.begin())
 	}
 	return lives
+}
+
+// cutOff has nothing get through for less than a lease, or for more, often from the moment that a state is to be saved. What was sent
+// to DynamoDB meanwhile may arrive afterwards, when the Scopes are another's.
+func (l *life) cutOff(ctx context.Context, from string, off *atomic.Bool, rng *rand.Rand) (began time.Time) {
+	if rng.IntN(2) == 0 {
+		saves := make(chan struct{})
+		l.plug.upon(func() { off.Store(true); close(saves) })
+		select {
+		case <-saves:
+		case <-time.After(2 * l.sim.interval):
+		case <-ctx.Done():
+		}
+		l.plug.upon(nil)
+	}
+	began = l.sim.cloud.Now()
+	l.sim.watch.note(l.name + " is cut off from " + from)
+	off.Store(true)
+	pause(ctx, between(rng, time.Second, 100*time.Second))
+	l.sim.watch.note(fmt.Sprintf("%s reaches %s again, and so do %d calls of DynamoDB that it made meanwhile", l.name, from, l.plug.arrive(rng)))
+	off.Store(false)
+	return began
 }
 
 // diskFault is what an operation on the disk meets.
