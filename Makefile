@@ -93,7 +93,7 @@ imports:
 # reads Prometheus; the packages that have some run again, with them. Without the race detector: `make test` has it, and most of what is
 # slow runs in processes of its own or in virtual time, where it only costs minutes.
 .PHONY: slow
-slow: needs-moto needs-dynalite needs-chromium needs-prometheus needs-debian
+slow: needs-moto needs-dynalite needs-chromium needs-prometheus needs-debian needs-jq
 	@dirs=$$({ git grep -lE --untracked 'AUTOTAGD_SLOW|AUTOTAGD_REQUIRE_PROMETHEUS|dynalite\.Start' -- '*_test.go' || true; } | xargs -r -n1 dirname | sort -u | sed 's|^|./|'); \
 	if [[ -z $$dirs ]]; then echo 'no test is behind AUTOTAGD_SLOW'; else \
 	  set -x; AUTOTAGD_SLOW=1 AUTOTAGD_REQUIRE_MOTO=1 AUTOTAGD_REQUIRE_DYNALITE=1 AUTOTAGD_REQUIRE_CHROMIUM=1 AUTOTAGD_REQUIRE_PROMETHEUS=1 $(PLAIN) $(GO) test -shuffle=on -timeout=15m $$dirs; fi
@@ -175,43 +175,38 @@ $(TOOLS)/%: tools/go.mod tools/go.sum
 needs-moto:
 	@test/moto/setup >/dev/null
 
-# The commands of the documents need it.
-slow: needs-jq
-
-.PHONY: needs-jq
-needs-jq:
-	@command -v jq >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends jq </dev/null; } || { \
-	  echo 'jq is needed, for the commands of the documents; on Debian: apt-get install jq' >&2; exit 1; }
-
 .PHONY: needs-dynalite
 needs-dynalite:
 	@test/dynalite/setup
 
+# debian looks for commands and, as root on Debian, installs the packages that have them: COMMANDS,PACKAGES,WHAT FOR.
+define debian
+@missing() { for c in $(1); do command -v "$$c" >/dev/null || return 0; done; return 1; }; \
+! missing || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) </dev/null && ! missing; } || \
+  { echo 'needed for $(3): $(1); on Debian: apt-get install $(2)' >&2; exit 1; }
+endef
+
+.PHONY: needs-jq
+needs-jq:
+	$(call debian,jq,jq,the commands of the documents)
+
 .PHONY: needs-chromium
 needs-chromium:
-	@command -v chromium >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core </dev/null; } || { \
-	  echo 'chromium is needed, for the test of the status page; on Debian: apt-get install chromium fonts-dejavu-core' >&2; exit 1; }
+	$(call debian,chromium,chromium fonts-dejavu-core,the tests of the status page)
 
 .PHONY: needs-buildah
 needs-buildah:
-	@command -v buildah >/dev/null && command -v skopeo >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends buildah skopeo ca-certificates </dev/null; } || { \
-	  echo 'buildah and skopeo are needed, for the test of the image; on Debian: apt-get install buildah skopeo ca-certificates' >&2; exit 1; }
+	$(call debian,buildah skopeo,buildah skopeo ca-certificates,the test of the image)
 
 .PHONY: needs-prometheus
 needs-prometheus:
-	@{ command -v prometheus && command -v promtool; } >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus </dev/null; } || { \
-	  echo 'prometheus and promtool are needed, for the tests of the rules and of the metrics; on Debian: apt-get install prometheus' >&2; exit 1; }
+	$(call debian,prometheus promtool,prometheus,the tests of the rules and the dashboard)
 
 # The build for arm64 takes minutes the first time: here, and not at the cost of a test's time.
 .PHONY: needs-debian
 needs-debian: $(TOOLS)/nfpm $(TOOLS)/cyclonedx-gomod
-	@{ command -v systemd-analyze && command -v man && command -v groff; } >/dev/null || { [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null && \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd man-db groff-base </dev/null; } || { \
-	  echo 'systemd-analyze and man are needed, for the tests of the Debian package; on Debian: apt-get install systemd man-db groff-base' >&2; exit 1; }
+	$(call debian,systemd-analyze man groff,systemd man-db groff-base,the tests of the Debian package)
 	GOARCH=arm64 GOARM64=v8.0 CGO_ENABLED=0 GOFLAGS= $(GO) build -trimpath -buildvcs=false -o /dev/null ./cmd/autotagd
 
 .PHONY: needs-race
