@@ -149,7 +149,7 @@ func runDemo(ctx context.Context, env environment, cfg *config.Config, o demoOpt
 		misbehave(working, cloud)
 	}
 	<-working.Done()
-	screen.printf("\nThe account rests. Waiting until its last events are visible and settled ...\n")
+	screen.printf("\nThe account rests. Waiting until its last events are visible and settled (Ctrl-C again ends it without) ...\n")
 	settle(cloud, patience)
 	stopTagging()
 	if err := group.Wait(); err != nil {

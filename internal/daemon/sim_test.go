@@ -27,9 +27,9 @@ import (
 
 // The simulation: the whole daemon but its web port, an AWS, and a disk or a table, in a bubble of virtual time. One seed draws
 // everything that befalls them: the traffic, the weather (sim_weather_test.go), and when lives of the daemon begin and end. The
-// watch (sim_watch_test.go) compares with the fake's truth, at each save and in the end. `make sim` builds it with a runtime where
-// the seed decides everything (test/sim): there a seed that fails does so each time. Elsewhere a seed draws the same plan, but
-// goroutines that are ready at once take turns as they like.
+// watch (sim_watch_test.go, with sim_saves_test.go and sim_reads_test.go) compares with the fake's truth, at each save and in the
+// end. `make sim` builds it with a runtime where the seed decides everything (test/sim): there a seed that fails does so each time.
+// Elsewhere a seed draws the same plan, but goroutines that are ready at once take turns as they like.
 
 // AUTOTAGD_SIM is how many seeds of simHours are run, AUTOTAGD_SIM_WEEKS how many of seven days, AUTOTAGD_SIM_SEED the first of
 // them. Without, it is a few short ones, always the same: `make sim` draws and prints its first seed.
