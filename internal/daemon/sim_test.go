@@ -132,7 +132,7 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 	}
 	s.writes = s.creates * pickOf(rng, 0.5, 1, 3)
 	s.visibility = s.lookback / pickOf[time.Duration](rng, 6, 6, 12, 24) // the most is six times the mean
-	s.consistency = pickOf(rng, 0, 5*time.Second, 20*time.Second)
+	s.consistency = pickOf(rng, 0, 5*time.Second, 20*time.Second, 90*time.Second) // less than tagging.consistency_wait
 	if rng.Float64() < 0.3 {
 		s.clock = time.Duration(rng.Int64N(int64(6*time.Hour))) - 3*time.Hour
 	}

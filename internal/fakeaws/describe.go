@@ -150,9 +150,15 @@ func (a *AWS) describeInstances(c *call) answer {
 			}
 		},
 		show: func(r *Resource, now time.Time) []node {
-			volumes := slices.DeleteFunc(a.children(r, "volume"), func(v *Resource) bool { return v.consistentAt.After(now) })
+			volumes := a.children(r, "volume")
+			all := len(volumes)
+			volumes = slices.DeleteFunc(volumes, func(v *Resource) bool { return v.consistentAt.After(now) })
+			state := []node{el("code", "16"), el("name", "running")}
+			if len(volumes) < all { // it runs once they are attached
+				state = []node{el("code", "0"), el("name", "pending")}
+			}
 			instance := []node{
-				el("instanceId", r.ID), el("imageId", r.attrs["image"]), el("instanceState", el("code", "16"), el("name", "running")),
+				el("instanceId", r.ID), el("imageId", r.attrs["image"]), {name: "instanceState", children: state},
 				el("instanceType", "t3.micro"), el("launchTime", r.CreatedAt), el("rootDeviceName", "/dev/sda"), el("rootDeviceType", "ebs"),
 				list("blockDeviceMapping", volumes, func(v *Resource) []node {
 					return []node{el("deviceName", v.attrs["device"]), el("ebs", el("volumeId", v.ID), el("status", "attached"),
