@@ -38,7 +38,7 @@ type Ledger struct {
 	metrics  *scopeMetrics
 	fresh    bool // there was no State to load
 
-	saving sync.Mutex // one save at a time; guards the next three
+	saving chan struct{} // full during a save, one at a time; guards the next three
 	// version is that of the state last read or written. It is in doubt after a Swap that failed in an unclear way.
 	version Version
 	inDoubt bool
@@ -117,7 +117,7 @@ func Open(ctx context.Context, store Store, scope event.Scope, opts Options) (*L
 	l := &Ledger{
 		store: store, scope: scope, interval: opts.Interval, owner: opts.LeaseOwner, writer: rand.Text(),
 		metrics: opts.Metrics.of(scope), version: st.Version, fresh: st.Version == "", placed: st.Version != "",
-		seen: st.seen, events: map[eventKey]*openEvent{}, deferred: map[string]*deferredJob{}, restored: st.Deferred,
+		saving: make(chan struct{}, 1), seen: st.seen, events: map[eventKey]*openEvent{}, deferred: map[string]*deferredJob{}, restored: st.Deferred,
 	}
 	l.floor.put(st.Marks.Floor)
 	l.watermark.put(st.Marks.Watermark)

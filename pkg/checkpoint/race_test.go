@@ -240,6 +240,30 @@ func TestASpanIsSeenGoneFirst(t *testing.T) {
 	wantBacklog(t, l, same)
 }
 
+// Who has no more time does not wait for a save that takes long.
+func TestSaveDuringASave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &meanwhile{Store: checkpoint.NewMemory()}
+		l := started(t, store)
+		store.swapped = func() { time.Sleep(20 * time.Second) }
+		var first sync.WaitGroup
+		first.Go(func() { save(t, l) })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := l.Save(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while another save took 20 s: %v, want that its time is over", err)
+		}
+		save(t, l)
+		if took := time.Since(began); took != 20*time.Second {
+			t.Errorf("two saves were waited for %s, want 20 s", took)
+		}
+		first.Wait()
+	})
+}
+
 // Poller, tagger and saver at once, for the race detector; what they leave is whole.
 func TestAllAtOnce(t *testing.T) {
 	store := checkpoint.NewMemory()

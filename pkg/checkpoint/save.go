@@ -42,10 +42,15 @@ func (l *Ledger) Due(now time.Time) bool {
 }
 
 // Save makes everything that is settled durable, if something changed. After an error all of it is saved by the next
-// Save; nothing is lost but time. After ErrFenced another holder has the Scope: this Ledger saves nothing any more.
+// Save; nothing is lost but time. It waits for a save that is under way, until ctx ends. After ErrFenced another holder has
+// the Scope: this Ledger saves nothing any more.
 func (l *Ledger) Save(ctx context.Context) error {
-	l.saving.Lock()
-	defer l.saving.Unlock()
+	select {
+	case l.saving <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("save the checkpoint of %s, which another save keeps waiting: %w", l.scope, context.Cause(ctx))
+	}
+	defer func() { <-l.saving }()
 	wrote, err := l.save(ctx)
 	switch {
 	case errors.Is(err, ErrFenced):
