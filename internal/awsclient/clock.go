@@ -18,10 +18,15 @@ type clock struct {
 // hear takes the time from an answer that has just come.
 func (c *clock) hear(answer middleware.Metadata) {
 	if date, ok := awsmiddleware.GetServerTime(answer); ok {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.date, c.heard = date, time.Now()
+		c.told(date)
 	}
+}
+
+// told takes the time that an answer which has just come was sent at.
+func (c *clock) told(date time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.date, c.heard = date, time.Now()
 }
 
 // Now is AWS's time, as STS told it last, on this host's monotonic clock; the host's own time if STS did not tell.

@@ -114,6 +114,9 @@ func (a *Account) own(ctx context.Context, s event.Scope, call *tagapi.Call, op 
 		return failed(&smithyhttp.RequestSendError{Err: err})
 	}
 	defer response.Body.Close()
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		a.clients.clock.told(date)
+	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err == nil {
 		err = read(response.StatusCode, response.Header, body)

@@ -187,6 +187,27 @@ func TestOwnCallsAreSignedByTheTimeOfAWS(t *testing.T) {
 	}
 }
 
+// While a host is suspended its monotonic clock stands still: the first answer tells how late it is.
+func TestOwnCallsAfterASuspension(t *testing.T) {
+	var suspended time.Duration
+	q := &requests{answer: func(operation string, _ *http.Request) (*http.Response, error) {
+		r := answer(200, "text/xml", `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>`+accountID+`</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`)
+		r.Header.Set("Date", time.Now().Add(suspended).UTC().Format(http.TimeFormat))
+		return r, nil
+	}}
+	a := account(t, q)
+	suspended = time.Hour
+	for i, want := range []time.Duration{0, suspended} {
+		if err := a.WriteTags(t.Context(), ireland, tagRole, byRole, ours); err != nil {
+			t.Fatal(err)
+		}
+		signed, err := time.Parse("20060102T150405Z", q.seen[len(q.seen)-1].Header.Get("X-Amz-Date"))
+		if err != nil || time.Until(signed.Add(-want)).Abs() > time.Minute {
+			t.Errorf("call %d is signed for %v, %v; want %s from now", i+1, signed, err, want)
+		}
+	}
+}
+
 func TestReadTagsReadsEveryPage(t *testing.T) {
 	a := account(t, &requests{answer: func(operation string, r *http.Request) (*http.Response, error) {
 		if operation != "ListRoleTags" {

@@ -48,22 +48,20 @@ type crew struct {
 	stray  map[event.Scope]bool    // may be written on our name without our holding them: nobody else would take them
 	runs   sync.WaitGroup
 
-	beaten   atomic.Int64 // when the last beat that was answered was sent, on our monotonic clock: time since began
-	began    time.Time
-	overdue  chan struct{} // the lease ran out
+	beaten   atomic.Pointer[time.Time] // when the last beat that was answered was sent; nil before that
+	overdue  chan struct{}             // the lease ran out
 	lastGive time.Time
 }
 
 func (d *Daemon) newCrew() *crew {
 	c := &crew{
 		Daemon: d, leases: d.options.Leases, wanted: d.wanted, shown: map[event.Scope]bool{}, mine: map[event.Scope]*scope{}, giving: map[event.Scope]bool{},
-		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{}, began: time.Now(),
+		given: make(chan given), ended: make(chan *scope), failed: map[event.Scope]failure{}, stray: map[event.Scope]bool{},
 		overdue: make(chan struct{}, 1),
 	}
 	c.want()
 	if c.leases != nil {
 		c.rota = newRota(d.options.Replica, d.options.Config.Checkpoint.DynamoDB.Lease)
-		c.beaten.Store(-int64(c.rota.lease)) // none was answered yet: until one is, nothing is held
 	}
 	return c
 }
@@ -80,6 +78,7 @@ func (c *crew) run(ctx context.Context) error {
 		turn = c.rota.lease / 3
 		answered := c.beat(ctx)
 		c.runs.Go(func() { c.keepBeating(ctx, answered) })
+		c.runs.Go(func() { c.watchLease(ctx) })
 	}
 	defer c.settle()
 	for first := true; ; first = false {
@@ -117,8 +116,9 @@ func (c *crew) run(ctx context.Context) error {
 				return err
 			}
 		case g := <-c.given:
-			delete(c.giving, g.id)
-			c.stray[g.id] = g.stray
+			delete(c.giving, g.scope.id)
+			c.stray[g.scope.id] = g.stray
+			c.forgetUnplaced(g.scope)
 		case <-c.overdue:
 			c.loseAll()
 		case <-timer.C:
@@ -147,7 +147,9 @@ func (c *crew) want() {
 // settle waits for those Scopes that are being given back; the others end with their context.
 func (c *crew) settle() {
 	for len(c.giving) > 0 {
-		delete(c.giving, (<-c.given).id)
+		g := <-c.given
+		delete(c.giving, g.scope.id)
+		c.forgetUnplaced(g.scope)
 	}
 }
 
@@ -204,7 +206,7 @@ func (c *crew) failing(now time.Time) (n int, first time.Time) {
 
 // given is a Scope that has been given back; stray if the table may not say so yet.
 type given struct {
-	id    event.Scope
+	scope *scope
 	stray bool
 }
 
@@ -239,7 +241,7 @@ func (c *crew) look(ctx context.Context, now time.Time) bool {
 		}
 		return false
 	}
-	c.rota.saw(counters, now)
+	c.rota.saw(counters, time.Now()) // what has changed may have done so while we read
 	for _, id := range c.rota.dead(now) {
 		if err := c.leases.Forget(calling, id); err != nil && ctx.Err() == nil {
 			c.log.Warn("the lease of a replica that is gone cannot be removed", zap.String("replica", id), zap.Error(err))
@@ -281,7 +283,7 @@ func (c *crew) take(ctx context.Context, n int, now time.Time) (more bool, err e
 	}
 	free = free[:min(len(free), n)]
 	for i, id := range free {
-		if i == beginAtOnce || ctx.Err() != nil {
+		if i == beginAtOnce || ctx.Err() != nil || c.leases != nil && !c.held() {
 			return true, nil
 		}
 		if c.leases != nil {
@@ -380,7 +382,7 @@ func (c *crew) give(ctx context.Context, s *scope) {
 				s.log.Warn("a Scope is not released yet", zap.Error(err))
 			}
 		}
-		c.given <- given{s.id, stray}
+		c.given <- given{s, stray}
 	})
 }
 
@@ -395,10 +397,11 @@ func (c *crew) drop(s *scope) {
 
 // lost deals with a Scope whose run ended by itself. Its error is the daemon's where it has but one account.
 func (c *crew) lost(s *scope) error {
-	if c.mine[s.id] != s {
-		return nil // it was being given back
+	if c.mine[s.id] != s || s.err == nil {
+		return nil // it was being given back, or is one of all that end now
 	}
 	delete(c.mine, s.id)
+	c.forgetUnplaced(s)
 	c.drop(s)
 	c.stray[s.id] = c.leases != nil
 	switch {
@@ -412,6 +415,13 @@ func (c *crew) lost(s *scope) error {
 	return nil
 }
 
+// forgetUnplaced has Since put into the backlog again when the Scope is begun anew, unless a save has it.
+func (d *Daemon) forgetUnplaced(s *scope) {
+	if !s.placed.Load() {
+		delete(d.before, s.id)
+	}
+}
+
 // loseAll stops every Scope at once, since others may take them by now. What they had not saved is read again.
 func (c *crew) loseAll() {
 	if len(c.mine) > 0 {
@@ -422,50 +432,11 @@ func (c *crew) loseAll() {
 		s.cancel()
 		delete(c.mine, id)
 		<-s.done
+		c.forgetUnplaced(s)
 		c.drop(s)
 		c.stray[id] = true
 	}
 }
-
-// keepBeating beats three times a lease until ctx ends, and again a moment after a beat that failed.
-func (c *crew) keepBeating(ctx context.Context, answered bool) {
-	for {
-		wait := c.rota.lease / 3
-		if !answered {
-			wait = min(busyTurn, wait)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		lapsed := !c.held() // while this process stood still, perhaps: then the next beat comes too late
-		if answered = c.beat(ctx); lapsed || !c.held() {
-			select {
-			case c.overdue <- struct{}{}:
-			default:
-			}
-		}
-	}
-}
-
-// beat says that this replica is at work. What counts is when it was sent: others see it no earlier.
-func (c *crew) beat(ctx context.Context) (answered bool) {
-	sent := time.Since(c.began)
-	calling, cancel := context.WithTimeout(ctx, min(leaseWait, c.rota.lease/3))
-	defer cancel()
-	if err := c.leases.Beat(calling); err != nil {
-		if ctx.Err() == nil {
-			c.log.Error("our lease cannot be renewed", zap.Error(err))
-		}
-		return false
-	}
-	c.beaten.Store(int64(sent))
-	return true
-}
-
-// held reports whether the lease lasts: a beat was answered within its time.
-func (c *crew) held() bool { return time.Since(c.began)-time.Duration(c.beaten.Load()) < c.rota.lease }
 
 // watchAccounts reads the accounts and Regions again from time to time, and hands on each list that differs from the last.
 func (c *crew) watchAccounts(ctx context.Context, lists chan<- []event.Scope) {

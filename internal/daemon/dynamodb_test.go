@@ -31,10 +31,12 @@ type plug struct {
 	pulled atomic.Bool
 	// apart is set while nothing gets through to DynamoDB, and nothing from there.
 	apart atomic.Bool
+	// hole is set while what does not get through is swallowed, as a cut network does: no error tells.
+	hole atomic.Bool
 	// stuck is what was sent to DynamoDB meanwhile, and may yet arrive.
 	stuck requests
-	// save, if set, is called once, before a state is written to DynamoDB.
-	save atomic.Pointer[func()]
+	// sees, if set, is shown what is about to be sent to DynamoDB.
+	sees atomic.Pointer[func(sent []byte)]
 	// heard, if set, is shown what gets through: each request as it leaves, and its answer if one came.
 	heard func(r *http.Request, do func(*http.Request) (*http.Response, error)) (*http.Response, error)
 }
@@ -42,21 +44,19 @@ type plug struct {
 func (p *plug) Do(r *http.Request) (*http.Response, error) {
 	table := strings.HasPrefix(r.URL.Host, "dynamodb.")
 	off := func() bool { return p.pulled.Load() || table && p.apart.Load() }
-	if table && p.save.Load() != nil && bytes.Contains(body(r), []byte(`"#data"`)) {
-		if save := p.save.Swap(nil); save != nil {
-			(*save)()
-		}
+	if sees := p.sees.Load(); table && sees != nil {
+		(*sees)(body(r))
 	}
 	if off() {
 		if table {
 			p.stuck.add(r)
 		}
-		return nil, errors.New("the plug is pulled")
+		return nil, p.silence(r)
 	}
 	do := func(r *http.Request) (*http.Response, error) {
 		out, err := p.client.Do(r)
 		if off() {
-			return nil, errors.New("the plug is pulled")
+			return nil, p.silence(r)
 		}
 		return out, err
 	}
@@ -66,14 +66,20 @@ func (p *plug) Do(r *http.Request) (*http.Response, error) {
 	return do(r)
 }
 
-// upon has f called before the next state is written; nil takes that back.
-func (p *plug) upon(f func()) {
-	if f == nil {
-		p.save.Store(nil)
-		return
+// silence is all that comes of a request that does not get through.
+func (p *plug) silence(r *http.Request) error {
+	if p.hole.Load() {
+		select {
+		case <-r.Context().Done():
+			return r.Context().Err()
+		case <-time.After(30 * time.Second): // http.Client's own patience
+		}
 	}
-	p.save.Store(&f)
+	return errors.New("the plug is pulled")
 }
+
+// savesState reports whether a request to DynamoDB writes a state.
+func savesState(sent []byte) bool { return bytes.Contains(sent, []byte(`"#data"`)) }
 
 // body returns what a request sends, and leaves it there.
 func body(r *http.Request) []byte {

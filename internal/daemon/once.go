@@ -25,6 +25,9 @@ func (c *crew) once(ctx context.Context) error {
 		defer stop()
 		answered := c.firstBeat(ctx)
 		c.runs.Go(func() { c.keepBeating(beating, answered) })
+		if answered {
+			c.runs.Go(func() { c.watchLease(beating) })
+		}
 		defer c.runs.Wait()
 		defer stop()
 		var err error
@@ -32,6 +35,8 @@ func (c *crew) once(ctx context.Context) error {
 			failed = append(failed, err)
 		}
 	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	all, ctx := errgroup.WithContext(ctx)
 	saving, stopSaving := context.WithCancel(ctx)
 	defer stopSaving()
@@ -46,15 +51,19 @@ func (c *crew) once(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return err
+			end()
+			return errors.Join(err, all.Wait())
 		}
+		reads, cancel := context.WithCancel(ctx)
+		s.cancel = cancel
 		c.fleet.add(s)
 		c.restore(s)
 		reading.Add(1)
 		all.Go(func() error {
 			defer reading.Done()
-			err := s.poller.Once(ctx)
-			if err == nil || ctx.Err() != nil {
+			defer cancel()
+			err := s.poller.Once(reads)
+			if err == nil || reads.Err() != nil {
 				return nil
 			}
 			err = fmt.Errorf("%s: %w", s.id, awsclient.Explain(err))
@@ -73,8 +82,15 @@ func (c *crew) once(ctx context.Context) error {
 	c.health.start(&c.fleet, c.options.Config.Poll.Interval)
 	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
 	err := all.Wait()
+	select {
+	case <-c.overdue:
+		failed = append(failed, errLapsed)
+	default:
+	}
 	return errors.Join(append(failed, err)...)
 }
+
+var errLapsed = errors.New("our lease ran out before everything was read, and other replicas may have our Scopes: run it again")
 
 // firstBeat beats until one is answered, for a lease at most.
 func (c *crew) firstBeat(ctx context.Context) (answered bool) {

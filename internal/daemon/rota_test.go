@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/autotagd/autotagd/pkg/checkpoint"
 )
 
 func TestRota(t *testing.T) {
@@ -70,4 +74,37 @@ func TestTheDeadAreForgottenLater(t *testing.T) {
 			t.Errorf("after %v: dead %v", after, got)
 		}
 	}
+}
+
+// A counter that changes while the leases are read is dated no earlier than its change: its replica counts from there.
+func TestACounterThatChangesDuringARead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRota("b", testLease)
+		began := time.Now()
+		beat := 3 * time.Second // after the read began, and before its answer
+		c := &crew{Daemon: &Daemon{}, rota: r, leases: slowLeases{counters: map[string]int64{"a": 7, "b": 1}, takes: beat + time.Second}}
+		c.beaten.Store(&began)
+		c.look(t.Context(), time.Now())
+		time.Sleep(time.Until(began.Add(beat + testLease - time.Millisecond)))
+		if r.free("a", time.Now()) {
+			t.Error("its Scopes are free before its lease has ended")
+		}
+		time.Sleep(2 * time.Second)
+		if !r.free("a", time.Now()) {
+			t.Error("its Scopes are not free after its lease has ended")
+		}
+	})
+}
+
+// slowLeases answers late who is at work.
+type slowLeases struct {
+	checkpoint.Leases
+	counters map[string]int64
+	takes    time.Duration
+}
+
+func (s slowLeases) Replicas(context.Context) (map[string]int64, error) {
+	time.Sleep(s.takes)
+	return s.counters, nil
 }

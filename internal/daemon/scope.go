@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,7 +18,7 @@ import (
 )
 
 // scope is one account in one Region at work: it turns the events its poller reads into Jobs, notes in its ledger how
-// they end, and keeps the ledger saved. Its fields are set once; ledger, poller and tagger guard themselves.
+// they end, and keeps the ledger saved. Its first fields are set once; ledger, poller and tagger guard themselves.
 type scope struct {
 	id     event.Scope
 	daemon *Daemon
@@ -28,7 +29,7 @@ type scope struct {
 	cancel context.CancelFunc // ends its run
 	done   chan struct{}      // closed when that has ended
 	err    error              // why, if not because it was to; set before done is closed
-	saved  bool               // by the last save at a shutdown
+	placed atomic.Bool        // a save has where its marks were placed, and Since
 }
 
 // run reads the Scope's events and saves its ledger until ctx ends.
@@ -126,6 +127,18 @@ func (s *scope) save(ctx context.Context, interval time.Duration) error {
 	}
 }
 
+// store saves the ledger.
+func (s *scope) store(ctx context.Context) error {
+	placed := s.poller.Progress().Placed // before: what comes meanwhile may not be in it
+	if err := s.ledger.Save(ctx); err != nil {
+		return err
+	}
+	if placed {
+		s.placed.Store(true)
+	}
+	return nil
+}
+
 // saveWait bounds one save: a table that never finishes a batch must be seen.
 const saveWait = time.Minute
 
@@ -133,7 +146,7 @@ const saveWait = time.Minute
 func (s *scope) saveNow(ctx context.Context) error {
 	saving, cancel := context.WithTimeout(ctx, saveWait)
 	defer cancel()
-	err := s.ledger.Save(saving)
+	err := s.store(saving)
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return nil
@@ -152,7 +165,7 @@ const lastSaves = 8
 // repeated; a disk that is full stays so.
 func (s *scope) lastSave(ctx context.Context) error {
 	for try := 1; ; try++ {
-		err := s.ledger.Save(ctx)
+		err := s.store(ctx)
 		if err == nil || errors.Is(err, checkpoint.ErrFenced) || s.daemon.options.Leases == nil || try == lastSaves {
 			return err
 		}
@@ -172,11 +185,11 @@ type flushing struct {
 }
 
 // Reset implements poller.Ledger. A save that fails is tried again like every other.
-func (f flushing) Reset(m event.Marks) error {
+func (f flushing) Reset(ctx context.Context, m event.Marks) error {
 	if err := f.Ledger.Reset(m); err != nil {
 		return err
 	}
-	return f.scope.saveNow(context.Background())
+	return f.scope.saveNow(ctx)
 }
 
 // FloorRead implements poller.Ledger.

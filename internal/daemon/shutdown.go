@@ -23,9 +23,7 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 	var saves errgroup.Group
 	for _, s := range d.fleet.all() {
 		saves.Go(func() error {
-			err := s.lastSave(last)
-			s.saved = err == nil
-			switch {
+			switch err := s.lastSave(last); {
 			case errors.Is(err, checkpoint.ErrFenced) && d.options.Leases != nil:
 				s.log.Warn("another replica has taken the Scope: it reads again what was not saved")
 			case err != nil:
@@ -36,9 +34,7 @@ func (d *Daemon) saveAll(ctx context.Context) error {
 	}
 	err := saves.Wait()
 	for _, s := range d.fleet.all() {
-		if !s.saved || !s.poller.Progress().Placed {
-			delete(d.before, s.id) // whoever comes after begins it anew
-		}
+		d.forgetUnplaced(s)
 	}
 	switch {
 	case err != nil:

@@ -131,7 +131,7 @@ func drawShape(rng *rand.Rand, length time.Duration) shape {
 		lease:    30 * time.Second,
 	}
 	s.writes = s.creates * pickOf(rng, 0.5, 1, 3)
-	s.visibility = s.lookback / pickOf[time.Duration](rng, 6, 6, 12, 24) // the most is six times the mean
+	s.visibility = s.lookback / pickOf[time.Duration](rng, 6, 6, 12, 24)          // the most is six times the mean
 	s.consistency = pickOf(rng, 0, 5*time.Second, 20*time.Second, 90*time.Second) // less than tagging.consistency_wait
 	if rng.Float64() < 0.3 {
 		s.clock = time.Duration(rng.Int64N(int64(6*time.Hour))) - 3*time.Hour
@@ -452,14 +452,22 @@ func (s *sim) leadReplicas(ctx context.Context, rng *rand.Rand) []*life {
 func (l *life) cutOff(ctx context.Context, from string, off *atomic.Bool, rng *rand.Rand) (began time.Time) {
 	if rng.IntN(2) == 0 {
 		saves := make(chan struct{})
-		l.plug.upon(func() { off.Store(true); close(saves) })
+		var once sync.Once
+		sees := func(sent []byte) {
+			if savesState(sent) {
+				once.Do(func() { off.Store(true); close(saves) })
+			}
+		}
+		l.plug.sees.Store(&sees)
 		select {
 		case <-saves:
 		case <-time.After(2 * l.sim.interval):
 		case <-ctx.Done():
 		}
-		l.plug.upon(nil)
+		l.plug.sees.Store(nil)
 	}
+	l.plug.hole.Store(rng.IntN(2) == 0)
+	defer l.plug.hole.Store(false)
 	began = l.sim.cloud.Now()
 	l.sim.watch.note(l.name + " is cut off from " + from)
 	off.Store(true)

@@ -59,10 +59,7 @@ func (u *uncataloged) sayNow(pair string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
-	if at, ok := u.said[pair]; ok && now.Sub(at) < 24*time.Hour {
-		return false
-	}
-	if len(u.said) >= maxNamesSaid {
+	if at, ok := u.said[pair]; ok && now.Sub(at) < 24*time.Hour || !ok && len(u.said) >= maxNamesSaid {
 		return false
 	}
 	u.said[pair] = now

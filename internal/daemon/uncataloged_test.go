@@ -16,6 +16,27 @@ import (
 	"github.com/autotagd/autotagd/pkg/catalog"
 )
 
+// However many names there were, those that were logged are logged again a day later.
+func TestUncatalogedNamesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cat, err := catalog.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		core, logs := observer.New(zapcore.InfoLevel)
+		u := newUncataloged(cat, newMetrics(prometheus.NewRegistry(), "", "", ""), zap.New(core))
+		for day := range 2 {
+			for i := range maxNamesSaid + 50 {
+				u.observe("nebula.amazonaws.com", fmt.Sprint("CreateStar", i), `{"eventID":"e1"}`)
+			}
+			if n := len(logs.TakeAll()); n != maxNamesSaid {
+				t.Errorf("day %d: %d lines, want %d", day+1, n, maxNamesSaid)
+			}
+			time.Sleep(25 * time.Hour)
+		}
+	})
+}
+
 // Every call is counted; a name is logged once a day, with a row that makes the next one a create event.
 func TestUncatalogedSuggestsARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -55,7 +55,7 @@ func (l *Ledger) Summary() Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := Summary{
-		Saved: l.version != "", SavedAt: l.lastSave, Floor: l.floor.Time(), Watermark: l.watermark.Time(),
+		Saved: l.stored, SavedAt: l.lastSave, Floor: l.floor.Time(), Watermark: l.watermark.Time(),
 		Reasons: map[resource.Reason]int{},
 	}
 	for _, span := range l.backlog.all() {

@@ -65,6 +65,7 @@ type Ledger struct {
 	changes  uint64    // counts what happened other than marks moving
 	moves    uint64    // counts the moves of the cursor
 	saved    savedMark // what the state in the Store says
+	stored   bool      // there is one
 	lastSave time.Time // of the last attempt
 }
 
@@ -130,7 +131,7 @@ func Open(ctx context.Context, store Store, scope event.Scope, opts Options) (*L
 	for _, j := range st.Deferred {
 		l.deferred[jobPart(j)] = &deferredJob{job: j, event: keyOf(j.Event.ID)}
 	}
-	l.saved = l.mark()
+	l.saved, l.stored = l.mark(), !l.fresh
 	l.report()
 	l.metrics.lease.Set(1)
 	return l, nil

@@ -293,6 +293,11 @@ func TestAllAtOnce(t *testing.T) {
 			l.DeferredCount()
 		}
 	})
+	wg.Go(func() { // the status page
+		for range 200 {
+			l.Summary()
+		}
+	})
 	wg.Wait()
 	l.FloorRead(at(150))
 	save(t, l)

@@ -135,7 +135,7 @@ func (l *Ledger) save(ctx context.Context) (wrote bool, err error) {
 	}
 	l.version = version
 	l.mu.Lock()
-	l.saved = snap.mark
+	l.saved, l.stored = snap.mark, true
 	l.mu.Unlock()
 	if len(snap.drop) > 0 {
 		if err := l.store.Delete(ctx, l.scope, snap.drop); err != nil {

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -254,7 +255,7 @@ func (b *book) Marks() event.Marks {
 	return m
 }
 
-func (b *book) Reset(m event.Marks) error {
+func (b *book) Reset(_ context.Context, m event.Marks) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.resets = append(b.resets, m)

@@ -25,7 +25,7 @@ type Ledger interface {
 	// Marks returns a copy of the marks as they are settled.
 	Marks() event.Marks
 	// Reset sets the marks, at a start only: Floor and backlog in one write. It may join spans.
-	Reset(event.Marks) error
+	Reset(context.Context, event.Marks) error
 	// Begin notes that an event is handed on, if the Verdict is New; then the sink must see to it that it is settled.
 	Begin(s event.Stream, id string, at time.Time) event.Verdict
 	// FloorRead says that a final pass has read everything up to end.
@@ -311,7 +311,7 @@ func (p *Poller) place(ctx context.Context, newest page, more bool) error {
 			writes, creates = w, c
 		}
 	}
-	if err := p.reader.start(p.clock.now(), writes, creates); err != nil {
+	if err := p.reader.start(ctx, p.clock.now(), writes, creates); err != nil {
 		return fmt.Errorf("set the marks of %s: %w", p.Scope, err)
 	}
 	p.mu.Lock()

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -104,14 +105,14 @@ func (r *reader) young(now time.Time, newest page, more bool) (end time.Time, yo
 }
 
 // start settles with which marks the Scope begins, from AWS's time and how dense events are by the first pages.
-func (r *reader) start(now time.Time, writes, creates float64) error {
+func (r *reader) start(ctx context.Context, now time.Time, writes, creates float64) error {
 	r.learned.rates, r.learned.seen = map[string]float64{}, map[string]time.Time{}
 	r.learned.delays = newDelays(r.cfg.Lookback)
 	r.learned.writes, r.learned.creates = writes, creates
 	saved := r.ledger.Marks()
 	m, changed := startMarks(saved, r.ledger.Fresh(), r.cfg, r.traffic(now), now)
 	if changed {
-		if err := r.ledger.Reset(m); err != nil {
+		if err := r.ledger.Reset(ctx, m); err != nil {
 			return err
 		}
 	}

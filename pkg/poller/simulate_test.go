@@ -74,7 +74,7 @@ func (s *simulation) start() {
 		pg, more = look(end)
 		writes, creates = pg.density(end, more)
 	}
-	if err := s.p.reader.start(s.now, writes, creates); err != nil {
+	if err := s.p.reader.start(context.Background(), s.now, writes, creates); err != nil {
 		panic(err)
 	}
 }
