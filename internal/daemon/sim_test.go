@@ -346,7 +346,7 @@ func (s *sim) lead(ctx context.Context, rng *rand.Rand) []*life {
 		from := s.cloud.Now()
 		down := between(rng, time.Second, 30*time.Second)
 		if rng.IntN(4) == 0 {
-			down = between(rng, time.Minute, s.length/4)
+			down = between(rng, time.Minute, min(s.length/4, 20*time.Hour)) // and what was denied before is mended within tagging.give_up_after
 		}
 		pause(ctx, down)
 		s.watch.trouble(nil, from, s.cloud.Now())

@@ -364,7 +364,7 @@ func (t *Tagger) fail(tk *task, reason resource.Reason, errText string, next tim
 	}
 	deadline := tk.arrived.Add(t.opts.OneShot)
 	switch tried := awsNow.Sub(j.FirstTried); {
-	case tried >= t.opts.GiveUpAfter:
+	case t.late(tk, now, awsNow):
 		t.decide(tk, t.outcome(tk, resource.Missed, reason, j.LastError))
 	case tk.stored:
 		t.store(tk, now)
@@ -376,6 +376,15 @@ func (t *Tagger) fail(tk *task, reason resource.Reason, errText string, next tim
 		}
 		t.delay(tk, next)
 	}
+}
+
+// lastChance is how long at least a Job is tried that waited while nobody was there to try it.
+const lastChance = time.Hour
+
+// late reports whether a task has been tried for so long that the next failure is its last.
+func (t *Tagger) late(tk *task, now, awsNow time.Time) bool {
+	return !tk.job.FirstTried.IsZero() && awsNow.Sub(tk.job.FirstTried) >= t.opts.GiveUpAfter &&
+		(t.opts.OneShot > 0 || now.Sub(tk.arrived) >= min(lastChance, t.opts.GiveUpAfter))
 }
 
 // store defers a task, or decides that it can't be.
@@ -499,7 +508,7 @@ func (t *Tagger) tend(g *group, now, awsNow time.Time) {
 	probe := !now.Before(g.nextProbe)
 	var oldest *task
 	for _, tk := range slices.Clone(g.waiting) {
-		late := !tk.job.FirstTried.IsZero() && awsNow.Sub(tk.job.FirstTried) >= t.opts.GiveUpAfter
+		late := t.late(tk, now, awsNow)
 		tried := tk.tried || t.opts.OneShot > 0 && tk.deferrals > 0
 		switch {
 		case late && tried:

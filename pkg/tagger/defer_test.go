@@ -371,7 +371,7 @@ func TestRestore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFake(t)
 		w := prepare(t, f, nil)
-		ok, denied, busy, old := ec2Job("i-ok", "ann"), ec2Job("i-denied", "ann"), ec2Job("i-busy", "ann"), ec2Job("i-old", "ann")
+		ok, denied, busy, old, late := ec2Job("i-ok", "ann"), ec2Job("i-denied", "ann"), ec2Job("i-busy", "ann"), ec2Job("i-old", "ann"), ec2Job("i-late", "ann")
 		f.make("i-ok")
 		f.make("i-denied").code = "UnauthorizedOperation"
 		f.make("i-busy").busy = time.Now().Add(20 * time.Minute)
@@ -380,13 +380,19 @@ func TestRestore(t *testing.T) {
 		denied.LastReason, denied.FirstTried = resource.AccessDenied, time.Now().Add(-time.Hour)
 		busy.LastReason = resource.Exhausted
 		old.LastReason, old.FirstTried, old.LastError = resource.AccessDenied, time.Now().Add(-25*time.Hour), "was denied"
-		w.tagger.Restore([]resource.Job{ok, denied, busy, old})
+		f.make("i-late").busy = time.Now().Add(30 * time.Minute)
+		late.LastReason, late.FirstTried, late.LastError = resource.AccessDenied, time.Now().Add(-40*time.Hour), "was denied"
+		w.tagger.Restore([]resource.Job{ok, denied, busy, old, late})
 		w.run()
 		time.Sleep(5 * time.Minute)
 		w.want(ok, "tagged")
-		w.want(old, "missed/access_denied")
+		w.want(old, "") // nobody tried it for a day: what fails now may fail in passing
+		w.want(late, "")
 		w.want(denied, "") // still deferred, and not reported as such again
 		w.want(busy, "")
+		time.Sleep(time.Hour)
+		w.want(old, "missed/access_denied")
+		w.want(late, "tagged")
 		time.Sleep(25 * time.Hour)
 		w.want(busy, "tagged")
 		w.want(denied, "missed/access_denied")
