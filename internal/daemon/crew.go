@@ -87,7 +87,7 @@ func (c *crew) run(ctx context.Context) error {
 			return err
 		}
 		if first {
-			c.health.start(&c.fleet, c.options.Config.Poll.Interval)
+			c.health.start(&c.fleet, c.tagger, c.options.Config.Poll.Interval)
 			c.runs.Go(func() {
 				if err := c.refuseIfDenied(ctx); err != nil {
 					cancel(err)

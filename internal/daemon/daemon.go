@@ -189,7 +189,7 @@ func (d *Daemon) work(ctx context.Context) error {
 }
 
 // errOnceEnded tells a --once that was ended from one that is done.
-var errOnceEnded = errors.New("ended before everything was read: the next run goes on from there")
+var errOnceEnded = errors.New("ended before everything was read: the next run goes on from what was saved, after a dry run anew")
 
 // intake reads all Scopes and saves their ledgers until ctx ends, or, once, until all is read.
 func (d *Daemon) intake(ctx context.Context) error {

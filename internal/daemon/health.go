@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/autotagd/autotagd/pkg/poller"
+	"github.com/autotagd/autotagd/pkg/tagger"
 )
 
 // minHealthy is the shortest silence of a loop that counts as unhealthy.
@@ -14,11 +15,13 @@ const minHealthy = 2 * time.Minute
 
 // health answers the two questions of supervisors. AWS's errors are metrics and alerts; they make nothing unhealthy.
 type health struct {
+	tagger   *tagger.Tagger        // set before fleet
 	fleet    atomic.Pointer[fleet] // nil until the parts are built
 	interval atomic.Int64          // of polling, in nanoseconds
 }
 
-func (h *health) start(f *fleet, interval time.Duration) {
+func (h *health) start(f *fleet, t *tagger.Tagger, interval time.Duration) {
+	h.tagger = t
 	h.interval.Store(int64(interval))
 	h.fleet.Store(f)
 }
@@ -46,7 +49,7 @@ func (h *health) ready() error {
 	return nil
 }
 
-// healthy: each loop of each Scope has lately finished an attempt, whatever its result.
+// healthy: each loop of each Scope has lately finished an attempt, whatever its result, and the tagger's has come round.
 func (h *health) healthy() error {
 	held := h.fleet.Load()
 	if held == nil {
@@ -57,6 +60,9 @@ func (h *health) healthy() error {
 		if loop, silent := longestSilence(s.poller.Progress(), time.Now()); silent > limit {
 			return fmt.Errorf("%s: the %s loop made no attempt for %s", s.id, loop, silent.Round(time.Second))
 		}
+	}
+	if silent := h.tagger.Silent(); silent > limit {
+		return fmt.Errorf("the tagger's loop stands still for %s", silent.Round(time.Second))
 	}
 	return nil
 }

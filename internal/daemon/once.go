@@ -79,7 +79,7 @@ func (c *crew) once(ctx context.Context) error {
 		})
 		all.Go(func() error { return s.save(saving, c.options.Config.Poll.Interval) })
 	}
-	c.health.start(&c.fleet, c.options.Config.Poll.Interval)
+	c.health.start(&c.fleet, c.tagger, c.options.Config.Poll.Interval)
 	all.Go(func() error { reading.Wait(); stopSaving(); return nil })
 	err := all.Wait()
 	select {

@@ -125,6 +125,8 @@ func failed(r *event.Record) string {
 		return "the call failed: " + event.Printable(r.ErrorMessage, 200)
 	case r.ReadOnly:
 		return "a call that only reads"
+	case r.EventType == "AwsVpceEvent":
+		return "a network activity event: the call has a record of its own"
 	}
 	if values := r.Lookup(responseError); len(values) > 0 && values[0] != "0" && values[0] != "false" {
 		return "the call failed: " + event.Printable(values[0], 200)

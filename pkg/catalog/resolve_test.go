@@ -101,6 +101,11 @@ func TestResolveNamesTheResource(t *testing.T) {
 		{"several tasks", "ecs:RunTask", `{}`, `{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/1"},{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/2"}]}`, "arn:aws:ecs:eu-west-1:111122223333:task/c/1 arn:aws:ecs:eu-west-1:111122223333:task/c/2", "1 2"},
 		{"the same one twice", "ecs:RunTask", `{}`, `{"tasks":[{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/1"},{"taskArn":"arn:aws:ecs:eu-west-1:111122223333:task/c/1"}]}`, "arn:aws:ecs:eu-west-1:111122223333:task/c/1", "1"},
 		{"an ARN under a name that no model has", "ecs:CreateCluster", `{}`, `{"thing":{"is":"arn:aws:ecs:eu-west-1:111122223333:cluster/c","role":"arn:aws:iam::111122223333:role/c"}}`, "arn:aws:ecs:eu-west-1:111122223333:cluster/c", "c"},
+		{"a directory bucket", "s3express:CreateBucket", `{"bucketName":"b--euw1-az1--x-s3"}`, `null`, "arn:aws:s3express:eu-west-1:111122223333:bucket/b--euw1-az1--x-s3", "b--euw1-az1--x-s3"},
+		{"a channel and its key", "ivs:CreateChannel", `{"name":"c"}`, `{"channel":{"arn":"arn:aws:ivs:eu-west-1:111122223333:channel/c1","name":"c"},"streamKey":{"arn":"arn:aws:ivs:eu-west-1:111122223333:stream-key/k1"}}`, "arn:aws:ivs:eu-west-1:111122223333:channel/c1 arn:aws:ivs:eu-west-1:111122223333:stream-key/k1", "c k1"},
+		{"outputs of a flow", "mediaconnect:AddFlowOutputs", `{}`, `{"flowArn":"arn:aws:mediaconnect:eu-west-1:111122223333:flow:1:f","outputs":[{"outputArn":"arn:aws:mediaconnect:eu-west-1:111122223333:output:1:o"}]}`, "arn:aws:mediaconnect:eu-west-1:111122223333:output:1:o", ""},
+		{"a batch of which one failed", "ssm:CreateAssociationBatch", `{}`, `{"successful":[{"associationId":"a1"},{"associationId":"a2"}],"failed":[{"entry":{"name":"n"}}]}`, "arn:aws:ssm:eu-west-1:111122223333:association/a1 arn:aws:ssm:eu-west-1:111122223333:association/a2", "a1 a2"},
+		{"a snapshot's copy", "lightsail:CopySnapshot", `{"sourceSnapshotName":"s","targetSnapshotName":"t","sourceRegion":"us-east-1"}`, `{"operations":[{"id":"1","resourceName":"s"}]}`, "", "t"},
 		{"rule of a security group", "ec2:AuthorizeSecurityGroupIngress", `{"groupId":"sg-1"}`, `{"securityGroupRuleSet":{"items":[{"securityGroupRuleId":"sgr-1"}]}}`, "arn:aws:ec2:eu-west-1:111122223333:security-group-rule/sgr-1", "sgr-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -463,6 +468,26 @@ func TestACallThatMadeNone(t *testing.T) {
 		if !ok || (got.Failed != "") != tt.none || (got.Problem == resource.Unresolved) == tt.none {
 			t.Errorf("%s %s: failed %q, problem %q", tt.call, tt.response, got.Failed, got.Problem)
 		}
+	}
+}
+
+// A change set makes a stack only where it says so.
+func TestChangeSets(t *testing.T) {
+	c := load(t)
+	const response = `{"id":"arn:aws:cloudformation:eu-west-1:111122223333:changeSet/cs/1","stackId":"arn:aws:cloudformation:eu-west-1:111122223333:stack/s/1"}`
+	for kind, want := range map[string]string{"CREATE": "arn:aws:cloudformation:eu-west-1:111122223333:stack/s/1", "UPDATE": "", "IMPORT": ""} {
+		got, _ := c.Resolve(record(t, "cloudformation:CreateChangeSet", fmt.Sprintf(`{"stackName":"s","changeSetType":%q}`, kind), response))
+		if strings.Join(arns(got), " ") != want || want == "" && got.Problem != "" {
+			t.Errorf("%s: %+v, want %q", kind, got, want)
+		}
+	}
+}
+
+// The record of what went through a VPC endpoint stands beside the call's own.
+func TestNetworkActivityMakesNothing(t *testing.T) {
+	r := parse(t, `{"eventID":"e","eventSource":"kms.amazonaws.com","eventName":"CreateKey","eventType":"AwsVpceEvent","eventCategory":"NetworkActivity","awsRegion":"eu-west-1","recipientAccountId":"111122223333"}`)
+	if got, _ := load(t).Resolve(r); got.Failed == "" || got.Problem != "" || len(got.Resources) > 0 {
+		t.Errorf("%+v, want that it made nothing", got)
 	}
 }
 

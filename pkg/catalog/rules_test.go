@@ -19,7 +19,7 @@ func TestEveryRowOfTheTableIsWellFormed(t *testing.T) {
 func TestIDsInListsAreLookedAt(t *testing.T) {
 	looked := map[string]bool{
 		"apigateway ImportApiKeys": true, "frauddetector BatchCreateVariable": true, "sagemaker RegisterDevices": true,
-		"fsx CopySnapshotAndUpdateVolume": true, "workspaces CreateWorkspaces": true,
+		"ssm CreateAssociationBatch": true, "workspaces CreateStandbyWorkspaces": true, "workspaces CreateWorkspaces": true,
 	}
 	rows, err := parseTable("catalog.tsv", table, tagapi.New())
 	if err != nil {

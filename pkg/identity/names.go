@@ -20,7 +20,6 @@ func madeUp(session string) bool {
 	case len(session) == 32 && all(session, hexDigit): // an ECS task
 	case len(session) >= 10 && all(session, digit): // a time, an account
 	case session == "GitHubActions":
-	case session == "AWSCloudFormation": // a stack with a service role
 	case strings.HasPrefix(session, "AWSCodeBuild-"): // with a UUID, as in github.com/aws/aws-cdk/issues/28522
 	case strings.HasPrefix(session, "aws-sdk-"):
 	case strings.HasPrefix(session, "AWSCLI-Session"):

@@ -44,7 +44,10 @@ func linkedService(u event.UserIdentity, id Identity) (service string, ok bool) 
 	}
 	if u.SessionIssuer.ARN == "" && id.Type == "AssumedRole" {
 		// Without the issuer the role's path is not there, but its name is of the kind that IAM keeps for such roles.
-		return strings.CutPrefix(id.RoleName, "AWSServiceRoleFor")
+		if service, ok = strings.CutPrefix(id.RoleName, "AWSServiceRoleFor"); ok && strings.HasSuffix(u.InvokedBy, ".amazonaws.com") {
+			service = u.InvokedBy // as the path would have it
+		}
+		return service, ok
 	}
 	return "", false
 }

@@ -251,7 +251,9 @@ func (r *run) toWrite(tasks []*task) [][]*task {
 		case len(tk.plan.write) == 0:
 			r.decideUnwritten(tk)
 		case r.opts.DryRun:
-			r.decide(tk, r.outcome(tk, resource.WouldTag, "", strings.Join(tk.plan.kept, "; ")))
+			would := r.outcome(tk, resource.WouldTag, "", strings.Join(tk.plan.kept, "; "))
+			would.Outcome.Job.Tags = tk.plan.write
+			r.decide(tk, would)
 		default:
 			var keys strings.Builder
 			for _, tag := range tk.plan.write {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,6 +33,8 @@ type Tagger struct {
 	metrics *metrics
 	wake    chan struct{} // buffered by one: a wish to look at the queues again
 	runs    sync.WaitGroup
+	began   time.Time
+	stepped atomic.Int64 // when the loop of Run last came round: nanoseconds since began
 
 	mu        sync.Mutex // guards what follows, and all fields of lanes, groups, chains and tasks that are not being run
 	closed    bool       // no more Submit; Run ends when all is done
@@ -87,6 +90,7 @@ func New(opts Options) *Tagger {
 		groups:   map[groupKey]*group{},
 		chains:   map[resourceKey]*chain{},
 		memory:   newMemory(),
+		began:    time.Now(),
 	}
 }
 
@@ -211,10 +215,16 @@ func (t *Tagger) InHand() int {
 // returns nil in both cases and leaves no goroutine behind. A call that ctx cuts off may have had its effect.
 func (t *Tagger) Run(ctx context.Context) error {
 	for ctx.Err() == nil && t.step(ctx) {
+		t.stepped.Store(int64(time.Since(t.began)))
 	}
 	t.runs.Wait()
 	t.handBack()
 	return nil
+}
+
+// Silent returns how long ago the loop of Run has last come round: a minute at most where all is well. Before Run it is the time since New.
+func (t *Tagger) Silent() time.Duration {
+	return time.Since(t.began) - time.Duration(t.stepped.Load())
 }
 
 // step makes one round of the loop, and waits for the next. It reports false when all is done.

@@ -143,6 +143,21 @@ func TestExistingTags(t *testing.T) {
 	}
 }
 
+func TestDryRunSaysWhatItWouldWrite(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFake(t)
+		w := start(t, f, func(o *Options) { o.DryRun = true })
+		f.make("i-1", "Owner", "bob")
+		j := ec2Job("i-1", "ann")
+		w.submit(j)
+		time.Sleep(time.Minute)
+		w.want(j, "would_tag")
+		if got := w.end(j).Outcome; len(got.Job.Tags) != 1 || got.Job.Tags[0].Key != "PrincipalId" || !strings.Contains(got.Detail, `Owner is "bob"`) {
+			t.Errorf("tags %v, %q; want the principal alone, and that Owner stays", got.Job.Tags, got.Detail)
+		}
+	})
+}
+
 func TestOverwriteWritesWithoutReading(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFake(t)
