@@ -42,6 +42,9 @@ type RoleError struct {
 	text string
 }
 
+// Permanent reports whether trying again is unlikely to help before an operator does something.
+func (e *RoleError) Permanent() bool { return e.Denied }
+
 func (e *RoleError) Error() string {
 	return "assume " + e.RoleARN + " in account " + e.AccountID + ": " + e.text
 }

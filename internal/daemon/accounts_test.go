@@ -27,6 +27,30 @@ func (w *world) tagged(s event.Scope, wait time.Duration) bool {
 	return slices.ContainsFunc(w.outcomes(made.EventID), func(o string) bool { return strings.HasPrefix(o, string(resource.Tagged)) })
 }
 
+// --once does not wait for a role that somebody has to make first, and does the other accounts.
+func TestOnceWithARoleThatIsMissing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, `{global_region: off, regions: [eu-west-1], accounts: [{role_arn: "`+roleIn(member1)+`"}, {role_arn: "`+roleIn(member2)+`"}]}`,
+			fakeaws.Config{
+				Accounts: []string{fakeaws.DefaultAccount, member1, member2}, Regions: []string{"eu-west-1"}, Roles: []fakeaws.Role{{ARN: roleIn(member1)}},
+			})
+		made := w.cloud.Create(event.Scope{AccountID: member1, Region: "eu-west-1"}, "CreateVolume", fakeaws.IAMUser("alice"), fakeaws.Spec{Delay: -1})
+		time.Sleep(time.Minute)
+		began := time.Now()
+		err := <-w.start(func(o *Options) { o.Once = true }).done
+		if err == nil || !strings.Contains(err.Error(), roleIn(member2)) || strings.Contains(err.Error(), roleIn(member1)) {
+			t.Errorf("it ended with %v, want that %s can't be assumed", err, roleIn(member2))
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		if got := w.outcomes(made.EventID); len(got) != 1 || !strings.HasPrefix(got[0], string(resource.Tagged)) {
+			t.Errorf("in the other account: %q", got)
+		}
+	})
+}
+
 // Accounts by role: what fails in one delays no other, and is mended when an operator mends it.
 func TestAccountsByRole(t *testing.T) {
 	t.Parallel()

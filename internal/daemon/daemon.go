@@ -32,10 +32,10 @@ import (
 	"github.com/autotagd/autotagd/pkg/tagger"
 )
 
-// The parts of a shutdown, together within the 20 s that a supervisor may wait.
+// The parts of a shutdown, with webGrace together within the 20 s that a supervisor may wait.
 const (
-	workGrace = 10 * time.Second // for Jobs in hand, after intake has ended; then they are deferred
-	saveGrace = 5 * time.Second  // for the last save
+	workGrace = 8 * time.Second // for Jobs in hand, after intake has ended; then they are deferred
+	saveGrace = 5 * time.Second // for the last save, and for the release of the Scopes
 )
 
 const (

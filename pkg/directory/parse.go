@@ -133,8 +133,6 @@ func (p *parser) readHeader(r *csv.Reader, cells []string) {
 		case i == 0:
 		case column == "":
 			fail("a column without a name", "want one, as department, or no comma there")
-		case !isIdentifier(column):
-			fail("not usable as ${owner.attributes.NAME}: "+quote(column), "want letters from A to z, digits and _, no digit first, as "+identifier(column))
 		case twice && other == column:
 			fail("the column is there twice: "+quote(column), "want it once")
 		case twice:
@@ -205,35 +203,4 @@ func (p *parser) attributes(cells []string) map[string]string {
 		p.shared[key.String()] = m
 	}
 	return m
-}
-
-// isIdentifier reports whether CEL takes s after a dot.
-func isIdentifier(s string) bool {
-	switch s {
-	case "", "true", "false", "null", "in":
-		return false
-	}
-	for i, r := range s {
-		if !isLetter(r) && (i == 0 || r < '0' || r > '9') {
-			return false
-		}
-	}
-	return true
-}
-
-func isLetter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' }
-
-// identifier makes a proposal of a column's name.
-func identifier(s string) string {
-	if len(s) > 60 || strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) {
-		return "department" // what would be left of it says little
-	}
-	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !isLetter(r) && (r < '0' || r > '9') || r == '_' })
-	switch s = strings.Join(words, "_"); {
-	case s == "":
-		return "department"
-	case isIdentifier(s):
-		return s
-	}
-	return "column_" + s
 }

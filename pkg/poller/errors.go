@@ -14,7 +14,7 @@ type outcome uint8
 const (
 	ok        outcome = iota
 	throttled         // the rate is shared with everyone in the account and Region
-	denied            // no permission, or credentials that AWS does not take (any more)
+	denied            // no permission, for it or for the role to make it by, or credentials that AWS does not take (any more)
 	badToken          // the walk goes on in a new window
 	badRange          // the window is older than 90 days, or AWS's time is not what it was
 	refused           // any other answer that says the request is wrong
@@ -30,6 +30,10 @@ func (o outcome) String() string {
 func classify(err error) outcome {
 	if err == nil {
 		return ok
+	}
+	var never interface{ Permanent() bool } // what failed before the call: a role that may not be assumed
+	if errors.As(err, &never) && never.Permanent() {
+		return denied
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
