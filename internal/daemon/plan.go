@@ -149,9 +149,8 @@ func propagate(res *resource.Resource) {
 
 // why says in words what catalog.Problem found.
 func why(r resource.Resource) string {
-	switch {
-	case r.TagAPI == resource.NoTagAPI:
-		return "AWS has no call that tags it and does nothing else"
+	if r.TagAPI == resource.NoTagAPI {
+		return "autotagd has no call that tags it and does nothing else"
 	}
 	return "the record does not say which one it made"
 }

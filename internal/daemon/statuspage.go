@@ -167,7 +167,7 @@ func remedyOf(r resource.Reason) string {
 	case resource.Unresolved:
 		return "The record does not say what was made: tag it by hand."
 	case resource.Unsupported:
-		return "AWS has no call that tags it and does nothing else: tag it when it is made."
+		return "autotagd has no call that tags it and does nothing else: tag it when it is made."
 	case resource.Exhausted:
 		return "It failed for as long as it was tried: see the detail."
 	}

@@ -50,7 +50,7 @@ func (u *uncataloged) observe(source, name, raw string) {
 		if row := u.catalog.Suggest(r); row != "" {
 			fields = append(fields, zap.String("row", row))
 		}
-		u.log.Warn("a call that looks like a create is not in the catalog: what it made is not tagged; put a row like this into a file that catalog.files names", fields...)
+		u.log.Warn("a call that looks like a create is not in the catalog: what it made is not tagged; put a row like this below the heading of a file that catalog.files names, as docs/catalog.md shows", fields...)
 	}
 }
 
