@@ -1,5 +1,5 @@
-// Package daemon puts the parts together: it builds them from a Config, runs one Scope for each Region, and owns the order
-// in which everything ends.
+// Package daemon puts the parts together: it builds them from a Config, runs one Scope for each account and
+// Region, and owns the order in which everything ends.
 //
 // Invariants: intake ends before work, work before the last save, the last save before the web port. Whatever a Scope's
 // events or AWS's answers are, the daemon goes on; it ends only when asked to, when nothing at all can be read at a start,
@@ -76,7 +76,7 @@ type Options struct {
 	Reloads *Reloads
 }
 
-// Daemon is one process: the Scopes of one account, one tagger for all, one web port.
+// Daemon is one process: its Scopes, one tagger for all, one web port.
 type Daemon struct {
 	options  Options
 	planner  *Planner

@@ -64,11 +64,8 @@ func (l *outcomeLog) sayDropped() {
 
 func (l *outcomeLog) write(o resource.Outcome) {
 	level := zapcore.InfoLevel
-	switch o.Kind {
-	case resource.Missed:
+	if o.Kind == resource.Missed {
 		level = zapcore.WarnLevel
-	case resource.Skipped, resource.Gone:
-		level = zapcore.InfoLevel
 	}
 	if entry := l.log.Check(level, string(o.Kind)); entry != nil {
 		fields := jobFields(o.Job, o.Detail, o.Reason)

@@ -75,16 +75,16 @@ func (c scopeState) String() string {
 
 // standing is how one Scope stands.
 type standing struct {
-	ID                event.Scope
-	Condition         scopeState
-	Problem           string // "" where there is none
-	Watermark, Floor  time.Time
-	WatermarkLag      time.Duration
-	FloorLag          time.Duration
-	Spans             int
-	Backlog           time.Duration
-	Deferred          int
-	LateMark, LateEnd bool // which mark is behind: the Watermark, the Floor
+	ID                       event.Scope
+	Condition                scopeState
+	Problem                  string // "" where there is none
+	Watermark, Floor         time.Time
+	WatermarkLag             time.Duration
+	FloorLag                 time.Duration
+	Spans                    int
+	Backlog                  time.Duration
+	Deferred                 int
+	LateWatermark, LateFloor bool // which mark is behind: the Watermark, the Floor
 }
 
 // status gathers what the status page shows.
@@ -144,17 +144,17 @@ func stand(cfg *config.Config, id event.Scope, sum checkpoint.Summary, err error
 	}
 	if !s.Watermark.IsZero() {
 		s.WatermarkLag = max(0, now.Sub(s.Watermark))
-		s.LateMark = s.WatermarkLag > watermarkPatience+3*cfg.Poll.Interval+cfg.Tagging.DeferAfter
+		s.LateWatermark = s.WatermarkLag > watermarkPatience+3*cfg.Poll.Interval+cfg.Tagging.DeferAfter
 	}
 	if !s.Floor.IsZero() {
 		s.FloorLag = max(0, now.Sub(s.Floor))
-		s.LateEnd = s.FloorLag > floorPatience+cfg.Poll.Lookback+2*cfg.Poll.SweepInterval
+		s.LateFloor = s.FloorLag > floorPatience+cfg.Poll.Lookback+2*cfg.Poll.SweepInterval
 	}
 	if err != nil {
 		s.Problem = event.Printable(err.Error(), maxLogged)
 	}
 	switch {
-	case s.LateMark || s.LateEnd:
+	case s.LateWatermark || s.LateFloor:
 		s.Condition = behind
 	case err != nil:
 		s.Condition = failing

@@ -471,6 +471,22 @@ func TestACallThatMadeNone(t *testing.T) {
 	}
 }
 
+// Tags that are more than AWS lets anything have are not kept, so that no Job outgrows what a checkpoint can hold.
+func TestTagsAreBounded(t *testing.T) {
+	c := load(t)
+	for _, call := range []struct{ name, request, response string }{
+		{"ec2:CreateVolume", `{"tagSpecificationSet":{"items":[{"resourceType":"volume","tags":[{"key":"k","value":%q}]}]}}`, `{"volumeId":"vol-1"}`},
+		{"sqs:CreateQueue", `{"queueName":"q","tags":{"k":%q}}`, `{"queueUrl":"https://sqs.eu-west-1.amazonaws.com/111122223333/q"}`},
+	} {
+		for _, n := range []int{256, 20_000, 40_000} {
+			got, _ := c.Resolve(record(t, call.name, fmt.Sprintf(call.request, strings.Repeat("<", n)), call.response))
+			if len(got.Resources) != 1 || (len(got.Resources[0].Tags) == 1) != (n < 30_000) {
+				t.Errorf("%s, %d bytes: %d resources, %d tags", call.name, n, len(got.Resources), len(got.Resources[0].Tags))
+			}
+		}
+	}
+}
+
 // A change set makes a stack only where it says so.
 func TestChangeSets(t *testing.T) {
 	c := load(t)

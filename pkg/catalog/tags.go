@@ -9,12 +9,25 @@ import (
 	"github.com/autotagd/autotagd/pkg/event"
 )
 
-// tagsOf returns the tags that the record says were given to the row's resource at creation.
+// maxTagBytes bounds what a Job keeps of its record: more than the 50 tags that AWS lets a resource have, in ASCII, and in JSON far
+// below the size of a DynamoDB item.
+const maxTagBytes = 32 << 10
+
+// tagsOf returns the tags that the record says were given to the row's resource at creation; nil if they are too many to be kept: then
+// AWS is asked, as where a record tells nothing.
 func (u *rules) tagsOf(r *event.Record) map[string]string {
+	tags := r.Tags(u.tags)
 	if u.ec2 {
-		return ec2Tags(r, u.template.kind())
+		tags = ec2Tags(r, u.template.kind())
 	}
-	return r.Tags(u.tags)
+	size := 0
+	for key, value := range tags {
+		size += len(key) + len(value)
+	}
+	if size > maxTagBytes {
+		return nil
+	}
+	return tags
 }
 
 // ec2Tags reads tag specifications of EC2. Each is for one kind of what the call makes (instance, volume), so those of

@@ -254,8 +254,7 @@ func (m *message) put(tags []resource.Tag) {
 }
 
 func (m *message) tag(tag resource.Tag) map[string]any {
-	one := map[string]any{m.op.Tags.Key: tag.Value}
-	one[m.op.Tags.Key], one[m.op.Tags.Value] = tag.Key, tag.Value
+	one := map[string]any{m.op.Tags.Key: tag.Key, m.op.Tags.Value: tag.Value}
 	for name, value := range m.each {
 		one[name] = value
 	}

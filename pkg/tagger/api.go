@@ -48,7 +48,7 @@ type Options struct {
 	// API gives the calls for the Scope where a resource lives. It may fail (a role that can't be assumed), which is retried,
 	// unless the error is ErrForeign.
 	API func(event.Scope) (API, error)
-	// Report is told what became of each Job, from several goroutines at once, never from inside Submit, Restore or Flush.
+	// Report is told what became of each Job, by Run's goroutine, never from inside Submit, Restore or Flush.
 	// It must not block long: calls and other reports wait behind it. It may call Flush, but not Submit.
 	Report func(Result)
 
