@@ -428,8 +428,10 @@ func (c *crew) loseAll() {
 		c.log.Error("no beat of our lease was answered for as long as it lasts: other replicas may have our Scopes, so we stop them",
 			zap.Int("scopes", len(c.mine)), zap.Duration("lease", c.rota.lease))
 	}
-	for id, s := range c.mine {
+	for _, s := range c.mine {
 		s.cancel()
+	}
+	for id, s := range c.mine {
 		delete(c.mine, id)
 		<-s.done
 		c.forgetUnplaced(s)
