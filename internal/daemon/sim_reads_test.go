@@ -183,7 +183,7 @@ func (w *watch) assumed(sent string, answer []byte) {
 }
 
 // shown notes the create events in an answer, and whether that was to a head scan: what ends at least half a lookback ago is
-// another read.
+// another read, and what begins nowhere is a look at how dense events are.
 func (w *watch) shown(life string, sent, answer []byte) {
 	end := lookupEnd.FindSubmatch(sent)
 	if end == nil {
@@ -194,7 +194,7 @@ func (w *watch) shown(life string, sent, answer []byte) {
 		w.t.Errorf("LookupEvents with EndTime %s: %v", end[1], err)
 	}
 	now := w.cloud.Now()
-	head := now.Sub(time.Unix(int64(seconds), 0)) <= w.lookback/2
+	head := bytes.Contains(sent, []byte(`"StartTime":`)) && now.Sub(time.Unix(int64(seconds), 0)) <= w.lookback/2
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learn()

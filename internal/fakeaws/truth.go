@@ -15,7 +15,7 @@ type TagWrite struct {
 	Caller     string // ARN of who wrote
 	Ours       bool   // it came in over the API, that is from the program under test, and not from the simulated account
 	Key, Value string
-	// Had and Old are what the key was before; Since is when it became that.
+	// Had and Old are what the key was before; Since is when it became that, for those who read it.
 	Had   bool
 	Old   string
 	Since time.Time
@@ -73,7 +73,11 @@ func (r *Resource) copy() Resource {
 // write sets one key. The caller holds the lock.
 func (r *Resource) write(now time.Time, caller string, ours bool, key, value string) {
 	old, had := r.Tags[key]
-	r.Writes = append(r.Writes, TagWrite{now, caller, ours, key, value, had, old, r.since[key]})
+	since := r.since[key]
+	if had && since.Before(r.consistentAt) {
+		since = r.consistentAt
+	}
+	r.Writes = append(r.Writes, TagWrite{now, caller, ours, key, value, had, old, since})
 	if !had || old != value {
 		r.since[key] = now
 	}
