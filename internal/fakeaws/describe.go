@@ -158,7 +158,8 @@ func (a *AWS) describeInstances(c *call) answer {
 				state = []node{el("code", "0"), el("name", "pending")}
 			}
 			instance := []node{
-				el("instanceId", r.ID), el("imageId", r.attrs["image"]), {name: "instanceState", children: state},
+				el("instanceId", r.ID), el("imageId", r.attrs["image"]),
+				{name: "instanceState", children: state},
 				el("instanceType", "t3.micro"), el("launchTime", r.CreatedAt), el("rootDeviceName", "/dev/sda"), el("rootDeviceType", "ebs"),
 				list("blockDeviceMapping", volumes, func(v *Resource) []node {
 					return []node{el("deviceName", v.attrs["device"]), el("ebs", el("volumeId", v.ID), el("status", "attached"),
