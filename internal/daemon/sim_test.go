@@ -122,12 +122,12 @@ type shape struct {
 func drawShape(rng *rand.Rand, length time.Duration) shape {
 	s := shape{
 		length:   length,
-		interval: pickOf(rng, 30*time.Second, time.Minute, 2*time.Minute, 2*time.Minute, 4*time.Minute, 4*time.Minute),
+		interval: pickOf(rng, 30*time.Second, time.Minute, 2*time.Minute, 4*time.Minute, 4*time.Minute, 4*time.Minute),
 		sweep:    pickOf(rng, time.Minute, 2*time.Minute, 5*time.Minute, 5*time.Minute),
 		lookback: pickOf(rng, 5*time.Minute, 10*time.Minute, 30*time.Minute),
 		past:     pickOf(rng, 5*time.Minute, time.Hour),
 		regions:  pickOf(rng, []string{"us-east-1"}, []string{"eu-central-1", "us-east-1"}),
-		creates:  pickOf(rng, 0.003, 0.01, 0.03),
+		creates:  pickOf(rng, 0.003, 0.003, 0.01, 0.03),
 		lease:    30 * time.Second,
 	}
 	s.writes = s.creates * pickOf(rng, 0.5, 1, 3)
