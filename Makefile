@@ -124,7 +124,7 @@ sim: ## the simulation: SEEDS (1000) of two hours and WEEKS (20) of seven days, 
 	  ../../bin/sim/sim.test -test.run='^TestSimulation' -test.timeout=2h
 
 .PHONY: sim-mutants
-sim-mutants: ## that the simulation finds each way to break an invariant in internal/daemon/testdata/mutants, and how soon; twenty minutes or so
+sim-mutants: ## that the simulation finds each way to break an invariant in internal/daemon/testdata/mutants, and how soon; ten minutes or so
 	AUTOTAGD_SIM_MUTANTS=1 $(GO) test $(or $(ARGS),-run='^TestMutants$$') -count=1 -timeout=0 -v ./internal/daemon
 
 .PHONY: kill
