@@ -341,6 +341,7 @@ func (c *crew) begin(ctx context.Context, id event.Scope) error {
 	if err != nil {
 		return err
 	}
+	s.placed.Store(c.before[id]) // by the first time
 	ctx, s.cancel = context.WithCancel(ctx)
 	c.mine[id], c.before[id] = s, true
 	delete(c.failed, id)

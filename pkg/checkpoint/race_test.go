@@ -240,6 +240,22 @@ func TestASpanIsSeenGoneFirst(t *testing.T) {
 	wantBacklog(t, l, same)
 }
 
+// The status page looks while a save ends, for the race detector.
+func TestSummaryDuringASave(t *testing.T) {
+	store := &meanwhile{Store: checkpoint.NewMemory()}
+	l := started(t, store)
+	var looks sync.WaitGroup
+	for i := range 200 {
+		l.FloorRead(at(i))
+		store.swapped = func() { looks.Go(func() { l.Summary() }) }
+		save(t, l)
+	}
+	looks.Wait()
+	if !l.Summary().Saved {
+		t.Error("it was saved, and says it wasn't")
+	}
+}
+
 // Who has no more time does not wait for a save that takes long.
 func TestSaveDuringASave(t *testing.T) {
 	t.Parallel()
@@ -291,11 +307,6 @@ func TestAllAtOnce(t *testing.T) {
 			}
 			l.Due(time.Now())
 			l.DeferredCount()
-		}
-	})
-	wg.Go(func() { // the status page
-		for range 200 {
-			l.Summary()
 		}
 	})
 	wg.Wait()
